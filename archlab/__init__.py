@@ -1,0 +1,61 @@
+"""archlab: what a neural network architecture costs, where, and why.
+
+The public names are loaded on first use, so that importing archlab imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ArchlabError": "archlab.errors",
+    "Builder": "archlab.ir",
+    "Comparison": "archlab.comparisons",
+    "Cost": "archlab.cost",
+    "Formula": "archlab.formula",
+    "Graph": "archlab.ir",
+    "Node": "archlab.ir",
+    "Op": "archlab.ir",
+    "Profile": "archlab.profiles",
+    "TensorSpec": "archlab.ir",
+    "compare": "archlab.api",
+    "depth": "archlab.analyses.depth",
+    "evaluate": "archlab.analyses.evaluate",
+    "load": "archlab.api",
+    "lower": "archlab.api",
+    "peak_memory": "archlab.analyses.memory",
+    "profile": "archlab.api",
+    "receptive_field": "archlab.analyses.receptive_field",
+    "select": "archlab.transform",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from archlab.analyses.depth import depth
+    from archlab.analyses.evaluate import evaluate
+    from archlab.analyses.memory import peak_memory
+    from archlab.analyses.receptive_field import receptive_field
+    from archlab.api import compare, load, lower, profile
+    from archlab.comparisons import Comparison
+    from archlab.cost import Cost
+    from archlab.errors import ArchlabError
+    from archlab.formula import Formula
+    from archlab.ir import Builder, Graph, Node, Op, TensorSpec
+    from archlab.profiles import Profile
+    from archlab.transform import select
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'archlab' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

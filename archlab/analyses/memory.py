@@ -1,0 +1,58 @@
+"""Peak memory: the largest sum of bytes of tensors alive at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archlab.ir import Graph, Ref
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """The peak in bytes, the node at which it is reached, and the tensors alive there, largest first."""
+
+    bytes: int
+    node: str
+    alive: tuple[tuple[str, int], ...]
+
+
+def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:
+    """Return the peak of live storages of a graph that frees a tensor after its last reader.
+
+    The caller holds the inputs, and the outputs stay to the end; views add nothing; weights and
+    kernel workspace are not in it.
+    """
+    graph = graph.in_mode(mode)
+    storage: dict[Ref, Ref] = {}
+    size: dict[Ref, int] = {}
+    last_use: dict[Ref, int] = {}
+    held: set[Ref] = set()
+    for step, node in enumerate(graph.nodes):
+        for ref in node.inputs:
+            last_use[storage[ref]] = step
+        for index, spec in enumerate(graph.specs[node.name]):
+            own = (node.name, index)
+            storage[own] = storage[node.inputs[0]] if node.op.is_view and node.inputs else own
+            if storage[own] == own:
+                size[own], last_use[own] = spec.bytes, step
+            if node.op.is_input:
+                held.add(own)
+    held.update(storage[ref] for ref in graph.outputs)
+
+    alive: dict[Ref, int] = {ref: size[ref] for ref in held if graph.node(ref[0]).op.is_input}
+    peak = PeakMemory(-1, "", ())
+    for step, node in enumerate(graph.nodes):
+        for index in range(len(graph.specs[node.name])):
+            if (own := (node.name, index)) in size:
+                alive[own] = size[own]
+        now = sum(alive.values())
+        if now > peak.bytes:
+            ordered = sorted(alive.items(), key=lambda item: -item[1])
+            peak = PeakMemory(now, node.name, tuple((_label(ref), count) for ref, count in ordered))
+        for ref in [r for r in alive if last_use[r] <= step and r not in held]:
+            del alive[ref]
+    return peak
+
+
+def _label(ref: Ref) -> str:
+    return ref[0] if ref[1] == 0 else f"{ref[0]}[{ref[1]}]"

@@ -1,0 +1,94 @@
+"""`Cost`: what one or many layers take, and `price`, the only place where operations become numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from archlab import dims
+from archlab.ir import OPERATION_CLASSES, Op, TensorSpec
+
+METRICS = ("macs", "params", "flops", "activations", "bytes_moved", "weight_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Exact counts of one or many layers, for the whole batch.
+
+    `macs` multiply-accumulates · `params` learnable scalars, tied ones once · `flops` 2·MACs + all
+    other operations · `activations` output elements · `bytes_moved` unfused memory traffic ·
+    `weight_bytes` bytes of the parameters · `operations` the count of each operation class.
+    """
+
+    macs: int = 0
+    params: int = 0
+    flops: int = 0
+    activations: int = 0
+    bytes_moved: int = 0
+    weight_bytes: int = 0
+    operations: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(OPERATION_CLASSES, 0))
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity in FLOPs / byte moved; 0 where nothing moves."""
+        return self.flops / self.bytes_moved if self.bytes_moved else 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return total((self, other))
+
+    def __sub__(self, other: Cost) -> Cost:
+        counts = {metric: getattr(self, metric) - getattr(other, metric) for metric in METRICS}
+        return Cost(**counts, operations={k: n - other.operations[k] for k, n in self.operations.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain data."""
+        counts: dict[str, Any] = {metric: getattr(self, metric) for metric in METRICS}
+        return {**counts, "intensity": self.intensity, "operations": dict(self.operations)}
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """Return the sum of costs."""
+    macs = params = flops = activations = bytes_moved = weight_bytes = 0
+    operations = dict.fromkeys(OPERATION_CLASSES, 0)
+    for cost in costs:
+        macs += cost.macs
+        params += cost.params
+        flops += cost.flops
+        activations += cost.activations
+        bytes_moved += cost.bytes_moved
+        weight_bytes += cost.weight_bytes
+        for kind, count in cost.operations.items():
+            operations[kind] += count
+    return Cost(macs, params, flops, activations, bytes_moved, weight_bytes, operations)
+
+
+def price(
+    op: Op,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    read: Iterable[TensorSpec],
+    owned: Iterable[TensorSpec],
+) -> Cost:
+    """Return the cost of one op, for ints, integer arrays and symbols alike.
+
+    `inputs` and `outputs` are what its rule sees; `read` are the distinct tensors it fetches, inputs
+    and parameters; `owned` are the parameters that no earlier layer has accounted for.
+    """
+    formulas = op.arithmetic(outputs, *inputs)
+    operations = {kind: formulas[kind].value if kind in formulas else 0 for kind in OPERATION_CLASSES}
+    activations: Any = 0
+    moved: Any = 0
+    if not op.is_view:
+        for spec in outputs:
+            activations = activations + dims.product(spec.shape)
+            moved = moved + spec.bytes
+        for spec in read:
+            moved = moved + spec.bytes
+    params: Any = 0
+    weight_bytes: Any = 0
+    for spec in owned:
+        params = params + spec.numel
+        weight_bytes = weight_bytes + spec.bytes
+    flops = sum(operations.values()) + operations["mac"]
+    return Cost(operations["mac"], params, flops, activations, moved, weight_bytes, operations)

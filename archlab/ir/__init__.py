@@ -1,0 +1,22 @@
+"""The graph language: tensors, ops, nodes and graphs. It knows no concrete op and no framework."""
+
+from archlab.ir.builder import Builder
+from archlab.ir.graph import Graph, Node, Param, Ref, Source
+from archlab.ir.op import MODES, OPERATION_CLASSES, Op
+from archlab.ir.tensor import ITEM_BYTES, Shape, TensorSpec, is_floating
+
+__all__ = [
+    "ITEM_BYTES",
+    "MODES",
+    "OPERATION_CLASSES",
+    "Builder",
+    "Graph",
+    "Node",
+    "Op",
+    "Param",
+    "Ref",
+    "Shape",
+    "Source",
+    "TensorSpec",
+    "is_floating",
+]

@@ -1,0 +1,266 @@
+"""`Graph`: an immutable, flat, topologically ordered netlist, valid because it exists."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import InitVar, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from archlab.errors import GraphError, ShapeError, UsageError, nearest
+from archlab.ir.op import MODES, Op
+from archlab.ir.tensor import Shape, TensorSpec, is_floating
+
+Ref = tuple[str, int]
+"""One output of a node: (node name, output index)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A tensor that a graph keeps: a parameter, or a buffer (kept, not learned)."""
+
+    shape: Shape
+    dtype: str = "float32"
+    trainable: bool = True
+    buffer: bool = False
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Its shape and dtype."""
+        return TensorSpec(self.shape, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a node came from; neither pricing nor equality look at it."""
+
+    module: str = ""
+    module_class: str = ""
+    call: int = 0
+    function: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One layer: an op, the tensors it reads, and the keys of the parameters it reads by role.
+
+    A role that `weights` does not name belongs to this node alone, under its own name.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[Ref, ...] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+    train_only: bool = False
+    source: Source | None = field(default=None, compare=False)
+
+    @property
+    def block(self) -> str:
+        """The path in front of the last ``/``, or an empty string."""
+        return self.name.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A named network: nodes in topological order, the tensors it returns, and its parameters.
+
+    Building one infers every shape, so errors name the graph, the node and both numbers. `params`
+    may leave out what nodes own; entries that no node reads are unused parameters. `like` lends
+    dtype and trainability to parameters whose shape is inferred anew. `origin` is built, read or traced.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    outputs: tuple[Ref, ...]
+    params: Mapping[str, Param] = field(default_factory=dict)
+    origin: str = field(default="built", compare=False)
+    specs: Mapping[str, tuple[TensorSpec, ...]] = field(init=False, compare=False, repr=False)
+    like: InitVar[Mapping[str, Param] | None] = None
+
+    def __post_init__(self, like: Mapping[str, Param] | None) -> None:
+        specs: dict[str, tuple[TensorSpec, ...]] = {}
+        read: dict[str, Param] = {}
+        nodes = []
+        for node in self.nodes:
+            self._check_name(node.name, specs)
+            inputs = tuple(self._resolve(specs, ref, node.name) for ref in node.inputs)
+            arity = node.op.arity
+            if len(inputs) != arity if arity is not None else not inputs:
+                wanted = "one or more tensors" if arity is None else f"{arity} tensor(s)"
+                raise GraphError(
+                    f"{self.name}: {node.name}: {type(node.op).__name__} reads {wanted}, got {len(inputs)}"
+                )
+            try:
+                inferred = node.op.infer(*inputs)
+            except ShapeError as error:
+                raise ShapeError(f"{self.name}: {node.name}: {error}") from None
+            specs[node.name] = inferred if type(inferred) is tuple else (inferred,)  # type: ignore[assignment]
+            nodes.append(self._bind(node, inputs, read, like or {}))
+        params = dict(self.params)
+        params.update(read)
+        outputs = tuple((name, index) for name, index in self.outputs)
+        for ref in outputs:
+            self._resolve(specs, ref, "outputs")
+        if not outputs:
+            raise GraphError(f"{self.name}: a graph needs at least one output")
+        for name, value in {"nodes": tuple(nodes), "outputs": outputs, "params": params, "specs": specs}.items():
+            object.__setattr__(self, name, value)
+
+    def _check_name(self, name: str, earlier: Mapping[str, Any]) -> None:
+        if not name or "." in name or not name.isprintable() or not all(name.split("/")):
+            raise GraphError(
+                f"{self.name}: {name!r} is no node name; use printable parts joined by '/', without '.'"
+            )
+        if name in earlier:
+            raise GraphError(f"{self.name}: two nodes are named {name!r}; names identify layers and must differ")
+
+    def _resolve(self, specs: Mapping[str, tuple[TensorSpec, ...]], ref: Ref, reader: str) -> TensorSpec:
+        name, index = ref
+        if name not in specs:
+            later = any(node.name == name for node in self.nodes)
+            why = "which comes later; order nodes by their inputs" if later else "which does not exist"
+            raise GraphError(f"{self.name}: {reader} reads {name!r}, {why}")
+        if not 0 <= index < len(specs[name]):
+            raise GraphError(f"{self.name}: {reader} reads output {index} of {name!r}, which has {len(specs[name])}")
+        return specs[name][index]
+
+    def _bind(
+        self, node: Node, inputs: tuple[TensorSpec, ...], read: dict[str, Param], like: Mapping[str, Param]
+    ) -> Node:
+        """Return the node with a key for every role, and enter its parameters and buffers into `read`."""
+        dtype = inputs[0].dtype if inputs and is_floating(inputs[0].dtype) else "float32"
+        roles = {role: Param(shape, dtype) for role, shape in node.op.weights(*inputs).items()}
+        for role, spec in node.op.buffers(*inputs).items():
+            roles[role] = Param(spec.shape, spec.dtype, trainable=False, buffer=True)
+        if unknown := node.weights.keys() - roles.keys():
+            raise GraphError(f"{self.name}: {node.name}: {type(node.op).__name__} has no weight {min(unknown)!r}")
+        if not roles:
+            return node
+        keys = {role: node.weights.get(role) or f"{node.name.replace('/', '.')}.{role}" for role in roles}
+        for role, key in keys.items():
+            param = roles[role]
+            if key in like:
+                param = dataclasses.replace(like[key], shape=param.shape)
+            known = read.get(key) or self.params.get(key) or param
+            if known.shape != param.shape:
+                raise GraphError(
+                    f"{self.name}: {node.name}: weight {key!r} is {known.shape}, its op needs {param.shape}"
+                )
+            read[key] = known
+        return node if keys == node.weights else dataclasses.replace(node, weights=keys)
+
+    @cached_property
+    def _index(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def node(self, name: str) -> Node:
+        """Return the node of that name; raise `UsageError` with the nearest name if there is none."""
+        if name not in self._index:
+            raise UsageError(f"{self.name} has no layer {name!r}{nearest(name, self._index)}")
+        return self._index[name]
+
+    def input_specs(self, node: Node) -> tuple[TensorSpec, ...]:
+        """Return the specs of the tensors a node reads."""
+        return tuple(self.specs[name][index] for name, index in node.inputs)
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes that read any output of each node, in order."""
+        found: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in dict.fromkeys(name for name, _ in node.inputs):
+                found[name].append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """The specs of the tensors that the caller gives, by node name."""
+        return {node.name: self.specs[node.name][0] for node in self.nodes if node.op.is_input}
+
+    @property
+    def output_specs(self) -> tuple[TensorSpec, ...]:
+        """The specs of the tensors that the graph returns."""
+        return tuple(self.specs[name][index] for name, index in self.outputs)
+
+    def edit(self, nodes: Iterable[Node], outputs: Iterable[Ref] | None = None, name: str | None = None) -> Graph:
+        """Return a graph of other nodes in which every shape is inferred anew.
+
+        Parameters keep their dtype and trainability by key; those that no node reads any more go.
+        """
+        unread = self.params.keys() - {key for node in self.nodes for key in node.weights.values()}
+        return Graph(
+            self.name if name is None else name,
+            tuple(nodes),
+            self.outputs if outputs is None else tuple(outputs),
+            {key: param for key, param in self.params.items() if key in unread},
+            self.origin,
+            like=self.params,
+        )
+
+    def in_mode(self, mode: str) -> Graph:
+        """Return the graph as it runs in ``inference`` or ``training``.
+
+        Train-only nodes and outputs exist in training alone; in inference their parameters stay as
+        unused ones, as they do in a module.
+        """
+        if mode not in MODES:
+            raise UsageError(f"unknown mode {mode!r}; modes are {' and '.join(MODES)}")
+        kept = [n for n in self.nodes if mode == "training" or not n.train_only]
+        nodes = [n if (op := n.op.in_mode(mode)) is n.op else dataclasses.replace(n, op=op) for n in kept]
+        if len(nodes) == len(self.nodes) and all(a is b for a, b in zip(nodes, self.nodes, strict=True)):
+            return self
+        names = {node.name for node in nodes}
+        outputs = tuple(ref for ref in self.outputs if ref[0] in names)
+        return Graph(self.name, tuple(nodes), outputs, self.params, self.origin)
+
+    def with_inputs(self, inputs: Mapping[str, TensorSpec]) -> Graph:
+        """Return the graph for other inputs, by node name; every shape is inferred anew."""
+        for name in inputs:
+            if name not in self.inputs:
+                known = ", ".join(self.inputs)
+                raise UsageError(f"{self.name} has no input {name!r}{nearest(name, self.inputs)} (its inputs: {known})")
+        return self.edit(
+            dataclasses.replace(
+                n, op=dataclasses.replace(n.op, shape=inputs[n.name].shape, dtype=inputs[n.name].dtype)  # type: ignore[call-arg]
+            )
+            if n.name in inputs
+            else n
+            for n in self.nodes
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the graph as plain data, the form that `sources.json` reads back without loss."""
+        return {
+            "schema": "archlab.graph/1",
+            "name": self.name,
+            "nodes": [_node_to_dict(node) for node in self.nodes],
+            "outputs": [list(ref) for ref in self.outputs],
+            "params": {key: dataclasses.asdict(param) for key, param in self.params.items()},
+        }
+
+    def to_json(self) -> str:
+        """Return the graph as JSON text; a file of it is a target."""
+        import json
+
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+
+    def __str__(self) -> str:
+        inputs = ", ".join(map(str, self.inputs.values()))
+        outputs = ", ".join(map(str, self.output_specs))
+        return f"{self.name}: {len(self.nodes)} nodes, {inputs} -> {outputs}"
+
+
+def _node_to_dict(node: Node) -> dict[str, Any]:
+    op = {"type": type(node.op).__name__}
+    op.update({f.name: getattr(node.op, f.name) for f in dataclasses.fields(node.op)})  # type: ignore[arg-type]
+    data: dict[str, Any] = {"name": node.name, "op": op, "inputs": [list(ref) for ref in node.inputs]}
+    if node.weights:
+        data["weights"] = dict(node.weights)
+    if node.train_only:
+        data["train_only"] = True
+    if node.source is not None:
+        data["source"] = dataclasses.asdict(node.source)
+    return data

@@ -1,0 +1,57 @@
+"""`Op`: what a layer computes. A concrete op is a frozen dataclass that holds all known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from archlab.formula import Formula
+from archlab.ir.tensor import Shape, TensorSpec
+
+OPERATION_CLASSES = ("mac", "add", "mul", "div", "exp", "cmp")
+MODES = ("inference", "training")
+
+
+class Op:
+    """Base of all ops: fields the designer chooses, and the rules that follow from them.
+
+    An op never stores the size of its input, so every edit of a graph re-infers itself.
+    """
+
+    arity: ClassVar[int | None] = 1
+    """How many tensors it reads; None for one or more."""
+
+    is_input: ClassVar[bool] = False
+    """Whether its tensor is given by the caller."""
+
+    rule: ClassVar[str] = ""
+    """One sentence: how its operations are counted."""
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the output is the input's storage, so that no bytes move."""
+        return False
+
+    def infer(self, *inputs: TensorSpec) -> TensorSpec | tuple[TensorSpec, ...]:
+        """Return the outputs' specs; raise `ShapeError` for what torch would reject, too."""
+        raise NotImplementedError(type(self).__name__)
+
+    def weights(self, *inputs: TensorSpec) -> Mapping[str, Shape]:
+        """Return the shape of each parameter by its role."""
+        return {}
+
+    def buffers(self, *inputs: TensorSpec) -> Mapping[str, TensorSpec]:
+        """Return the tensors it keeps that are not learned, by role."""
+        return {}
+
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
+        """Return how many operations of each class it performs."""
+        return {}
+
+    def in_mode(self, mode: str) -> Op:
+        """Return the op as it acts in inference or in training."""
+        return self
+
+    def to_torch(self, nn: Any, *inputs: TensorSpec) -> Any:
+        """Return the matching `torch.nn.Module`; `nn` holds torch's modules and a few of ours."""
+        raise NotImplementedError(type(self).__name__)

@@ -1,0 +1,20 @@
+"""Names for the dimensions of a tensor, so that formulas read like the textbook."""
+
+from __future__ import annotations
+
+from archlab.formula import Factor, Formula
+from archlab.ir import TensorSpec
+
+_NAMES = {0: (), 1: ("N",), 2: ("N", "C"), 3: ("N", "L", "C"), 4: ("N", "C", "H", "W"), 5: ("N", "C", "D", "H", "W")}
+
+
+def element_factors(spec: TensorSpec, side: str = "out") -> tuple[Factor, ...]:
+    """Return a tensor's dimensions as factors, such as N·C_out·H_out·W_out."""
+    names = _NAMES.get(len(spec.shape)) or tuple(f"d{i}" for i in range(len(spec.shape)))
+    return tuple((name if name == "N" else f"{name}_{side}", d) for name, d in zip(names, spec.shape, strict=True))
+
+
+def per_element(spec: TensorSpec, times: int = 1, side: str = "out") -> Formula:
+    """Return `times` operations for each element of a tensor."""
+    factors = element_factors(spec, side)
+    return Formula.product(*factors) if times == 1 else Formula.product(times, *factors)

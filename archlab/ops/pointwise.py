@@ -1,0 +1,156 @@
+"""Elementwise operations: activations, and sums and products of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from archlab.dims import equal, require, where
+from archlab.formula import Formula
+from archlab.ir import Op, Shape, TensorSpec
+from archlab.ops.elements import per_element
+
+
+def broadcast(a: Shape, b: Shape) -> Shape:
+    """Return the shape that two shapes broadcast to, as torch does it; raise `ShapeError` if none."""
+    rank = max(len(a), len(b))
+    left, right = ((1,) * (rank - len(shape)) + shape for shape in (a, b))
+    shape = []
+    for p, q in zip(left, right, strict=True):
+        require(equal(p, q) | equal(p, 1) | equal(q, 1), "cannot broadcast {} with {}: {} is not {}", a, b, p, q)
+        shape.append(where(equal(p, 1), q, p))
+    return tuple(shape)
+
+
+class _Pointwise(Op):
+    """An op that computes each output element from the elements at its place."""
+
+    costs: ClassVar[Mapping[str, int]] = {}
+
+    def __init_subclass__(cls) -> None:
+        if cls.costs:
+            cls.rule = ", ".join(f"{n} {kind}" for kind, n in cls.costs.items()) + " per output element"
+
+    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+        """The shape is unchanged."""
+        return x
+
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
+        """`costs` operations per output element."""
+        return {kind: per_element(outputs[0], times) for kind, times in self.costs.items()}
+
+
+@dataclass(frozen=True)
+class ReLU(_Pointwise):
+    """max(x, 0)."""
+
+    costs = {"cmp": 1}
+
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+        """`torch.nn.ReLU`."""
+        return nn.ReLU()
+
+
+@dataclass(frozen=True)
+class GELU(_Pointwise):
+    """x·Φ(x)."""
+
+    costs = {"mul": 3, "add": 1, "exp": 1}
+
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+        """`torch.nn.GELU`."""
+        return nn.GELU()
+
+
+@dataclass(frozen=True)
+class Sigmoid(_Pointwise):
+    """1 / (1 + exp(-x))."""
+
+    costs = {"exp": 1, "add": 1, "div": 1}
+
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+        """`torch.nn.Sigmoid`."""
+        return nn.Sigmoid()
+
+
+@dataclass(frozen=True)
+class Softmax(_Pointwise):
+    """exp(x - max) / Σ exp(x - max) along one dimension."""
+
+    dim: int = -1
+
+    costs = {"cmp": 1, "add": 2, "exp": 1, "div": 1}
+
+    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+        """The shape is unchanged."""
+        rank = len(x.shape)
+        require(-rank <= self.dim < rank, "dimension {} does not exist in {}", self.dim, x.shape)
+        return x
+
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+        """`torch.nn.Softmax`."""
+        return nn.Softmax(self.dim)
+
+
+@dataclass(frozen=True)
+class Dropout(_Pointwise):
+    """Zeroes elements with probability `p` in training; hands its input through in inference."""
+
+    p: float = 0.5
+    training: bool = False
+
+    rule = "training: 1 cmp and 1 mul per element; inference: nothing, the input is handed through"
+
+    def __post_init__(self) -> None:
+        require(0 <= self.p <= 1, "p must lie in 0 to 1, got {}", self.p)
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it hands its input through."""
+        return not self.training
+
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
+        """In training each element is compared with p and scaled by 0 or 1/(1-p)."""
+        return {"cmp": per_element(outputs[0]), "mul": per_element(outputs[0])} if self.training else {}
+
+    def in_mode(self, mode: str) -> Dropout:
+        """Training drops; inference does not."""
+        training = mode == "training"
+        return self if training == self.training else replace(self, training=training)
+
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+        """`torch.nn.Dropout`."""
+        return nn.Dropout(self.p)
+
+
+class _Binary(_Pointwise):
+    """Two tensors, broadcast to one shape."""
+
+    arity = 2
+
+    def infer(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:  # type: ignore[override]
+        """The broadcast shape, as torch does it."""
+        return a.reshaped(broadcast(a.shape, b.shape))
+
+
+@dataclass(frozen=True)
+class Add(_Binary):
+    """The sum of two tensors, broadcast."""
+
+    costs = {"add": 1}
+
+    def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:  # type: ignore[override]
+        """Our module around `torch.add`."""
+        return nn.Add()
+
+
+@dataclass(frozen=True)
+class Mul(_Binary):
+    """The elementwise product of two tensors, broadcast."""
+
+    costs = {"mul": 1}
+
+    def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:  # type: ignore[override]
+        """Our module around `torch.mul`."""
+        return nn.Mul()

@@ -1,0 +1,222 @@
+"""`Profile`: the cost of a graph, a row a layer, with all that was not counted said beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from archlab.cost import Cost, price, total
+from archlab.errors import UsageError, nearest
+from archlab.formula import Formula
+from archlab.ir import Graph, Node, Shape, TensorSpec
+
+if TYPE_CHECKING:
+    import pandas
+
+CONVENTIONS = ("archlab",)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node of a profiled graph with its cost."""
+
+    node: Node
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    cost: Cost
+
+    @property
+    def name(self) -> str:
+        """The node's name, its path with ``/``."""
+        return self.node.name
+
+    @property
+    def op(self) -> str:
+        """What it computes, such as ``Conv2d``."""
+        return type(self.node.op).__name__
+
+    @property
+    def input_shapes(self) -> tuple[Shape, ...]:
+        """The shapes of the tensors it reads."""
+        return tuple(spec.shape for spec in self.inputs)
+
+    @property
+    def output_shapes(self) -> tuple[Shape, ...]:
+        """The shapes of the tensors it writes."""
+        return tuple(spec.shape for spec in self.outputs)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The first output's shape."""
+        return self.outputs[0].shape
+
+    @cached_property
+    def formulas(self) -> Mapping[str, Formula]:
+        """How each class of its operations is counted; classes that it does not use are left out."""
+        return self.node.op.arithmetic(self.outputs, *self.inputs)
+
+    @property
+    def formula(self) -> Formula:
+        """How its MACs are counted; the empty formula, 0, where it has none."""
+        return self.formulas.get("mac", Formula())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as plain data."""
+        return {
+            "name": self.name,
+            "op": self.op,
+            "input_shapes": [list(shape) for shape in self.input_shapes],
+            "output_shape": list(self.output_shape),
+            "output_shapes": [list(shape) for shape in self.output_shapes],
+            "train_only": self.node.train_only,
+            **self.cost.to_dict(),
+            "formula": str(self.formula),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """The cost of one graph in one mode. Two are equal when their counts are."""
+
+    graph: Graph
+    mode: str
+    convention: str
+    layers: tuple[Layer, ...]
+    total: Cost
+    uncounted: Mapping[str, int] = field(default_factory=dict)
+    assumed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """What was profiled."""
+        return self.graph.name
+
+    @property
+    def source(self) -> str:
+        """Where the graph came from: built, read, traced."""
+        return self.graph.origin
+
+    @property
+    def input(self) -> Mapping[str, TensorSpec]:
+        """The tensors given, by name."""
+        return self.graph.inputs
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes of the largest set of live tensors, inputs included, weights not."""
+        from archlab.analyses.memory import peak_memory
+
+        return peak_memory(self.graph).bytes
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Counts of scalars: read (trainable + frozen), unused, and those of buffers."""
+        read_keys = {key for node in self.graph.nodes for key in node.weights.values()}
+        counts = dict.fromkeys(("read", "trainable", "frozen", "unused", "buffers"), 0)
+        for key, param in self.graph.params.items():
+            size = param.spec.numel
+            if param.buffer:
+                counts["buffers"] += size
+            elif key in read_keys:
+                counts["read"] += size
+                counts["trainable" if param.trainable else "frozen"] += size
+            else:
+                counts["unused"] += size
+        return counts
+
+    def layer(self, name: str) -> Layer:
+        """Return the row of that name; raise `UsageError` with the nearest name if there is none."""
+        self.graph.node(name)
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def by_block(self, depth: int = 1) -> dict[str, Cost]:
+        """Return the cost of each block, the first `depth` parts of the path, in order."""
+        if depth < 1:
+            raise UsageError(f"depth must be at least 1, got {depth}")
+        return self._grouped(lambda layer: "/".join(layer.name.split("/")[:depth]))
+
+    def by_op(self) -> dict[str, Cost]:
+        """Return the cost of each kind of op, in order of first use."""
+        return self._grouped(lambda layer: layer.op)
+
+    def _grouped(self, key: Any) -> dict[str, Cost]:
+        groups: dict[str, list[Cost]] = {}
+        for layer in self.layers:
+            if not layer.node.op.is_input:
+                groups.setdefault(key(layer), []).append(layer.cost)
+        return {name: total(costs) for name, costs in groups.items()}
+
+    def _counts(self) -> tuple[Any, ...]:
+        rows = tuple((layer.name, layer.cost) for layer in self.layers)
+        return self.total, rows, dict(self.uncounted), dict(self.assumed)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Profile) and self._counts() == other._counts()
+
+    def __hash__(self) -> int:
+        return hash((self.subject, self.total.macs, self.total.params))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile as plain data, schema ``archlab.profile/1``."""
+        return {
+            "schema": "archlab.profile/1",
+            "subject": self.subject,
+            "source": self.source,
+            "mode": self.mode,
+            "convention": self.convention,
+            "input": {
+                name: {"shape": list(spec.shape), "dtype": spec.dtype} for name, spec in self.input.items()
+            },
+            "total": {**self.total.to_dict(), "peak_memory": self.peak_memory},
+            "parameters": self.parameters,
+            "layers": [layer.to_dict() for layer in self.layers],
+            "uncounted": dict(self.uncounted),
+            "assumed": dict(self.assumed),
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        import json
+
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the rows as a `pandas.DataFrame`."""
+        from archlab.report.data import profile_frame
+
+        return profile_frame(self)
+
+    def to_markdown(self) -> str:
+        """Return the profile as markdown."""
+        from archlab.report.markdown import render
+        from archlab.report.views import profile_document
+
+        return render(profile_document(self))
+
+    def __str__(self) -> str:
+        from archlab.report.terminal import render
+        from archlab.report.views import profile_document
+
+        return render(profile_document(self))
+
+
+def profile_graph(graph: Graph, mode: str = "inference", convention: str = "archlab") -> Profile:
+    """Return the cost of a graph as it runs in `mode`; raise `UsageError` for an unknown mode or convention."""
+    if convention not in CONVENTIONS:
+        known = ", ".join(CONVENTIONS)
+        raise UsageError(f"unknown convention {convention!r}{nearest(convention, CONVENTIONS)} (known: {known})")
+    graph = graph.in_mode(mode)
+    owned: set[str] = set()
+    layers = []
+    for node in graph.nodes:
+        inputs, outputs = graph.input_specs(node), graph.specs[node.name]
+        keys = [key for key in dict.fromkeys(node.weights.values()) if not graph.params[key].buffer]
+        parameters = {key: graph.params[key].spec for key in keys}
+        distinct = {ref: spec for ref, spec in zip(node.inputs, inputs, strict=True)}
+        new = [parameters[key] for key in keys if key not in owned]
+        owned.update(keys)
+        cost = price(node.op, inputs, outputs, [*distinct.values(), *parameters.values()], new)
+        layers.append(Layer(node, inputs, outputs, cost))
+    return Profile(graph, mode, convention, tuple(layers), total(layer.cost for layer in layers))

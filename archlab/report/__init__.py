@@ -1,0 +1,1 @@
+"""Reports: results as tables and documents, and the formats that render them."""

@@ -1,0 +1,1 @@
+"""Sources: what a target text or a file becomes a graph through."""
