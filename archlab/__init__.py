@@ -30,6 +30,7 @@ _HOMES = {
     "profile": "archlab.api",
     "receptive_field": "archlab.analyses.receptive_field",
     "select": "archlab.transform",
+    "verify": "archlab.api",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from archlab.analyses.evaluate import evaluate
     from archlab.analyses.memory import peak_memory
     from archlab.analyses.receptive_field import receptive_field
-    from archlab.api import compare, load, lower, profile
+    from archlab.api import compare, load, lower, profile, verify
     from archlab.comparisons import Comparison
     from archlab.cost import Cost
     from archlab.errors import ArchlabError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archlab import dims
-from archlab.ir import OPERATION_CLASSES, Op, TensorSpec
+from archlab.ir import OPERATION_CLASSES, Node, Op, TensorSpec
 
 METRICS = ("macs", "params", "flops", "activations", "bytes_moved", "weight_bytes")
 
@@ -51,16 +51,34 @@ def total(costs: Iterable[Cost]) -> Cost:
     """Return the sum of costs."""
     macs = params = flops = activations = bytes_moved = weight_bytes = 0
     operations = dict.fromkeys(OPERATION_CLASSES, 0)
+    # Not `+=`: on arrays that would add in place, in the shape and type of the first.
     for cost in costs:
-        macs += cost.macs
-        params += cost.params
-        flops += cost.flops
-        activations += cost.activations
-        bytes_moved += cost.bytes_moved
-        weight_bytes += cost.weight_bytes
+        macs = macs + cost.macs
+        params = params + cost.params
+        flops = flops + cost.flops
+        activations = activations + cost.activations
+        bytes_moved = bytes_moved + cost.bytes_moved
+        weight_bytes = weight_bytes + cost.weight_bytes
         for kind, count in cost.operations.items():
-            operations[kind] += count
+            operations[kind] = operations[kind] + count
     return Cost(macs, params, flops, activations, bytes_moved, weight_bytes, operations)
+
+
+def price_node(
+    node: Node,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    parameters: Mapping[str, TensorSpec],
+    owned: set[str],
+) -> Cost:
+    """Return the cost of a node in its graph; enter its `parameters` (by key) into `owned`.
+
+    A tensor that it reads twice is fetched once; a parameter counts at the first node that reads it.
+    """
+    distinct = dict(zip(node.inputs, inputs, strict=True))
+    new = [spec for key, spec in parameters.items() if key not in owned]
+    owned.update(parameters)
+    return price(node.op, inputs, outputs, [*distinct.values(), *parameters.values()], new)
 
 
 def price(

@@ -7,10 +7,13 @@ library is already loaded.
 
 from __future__ import annotations
 
+import math
+import operator
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from archlab.errors import ShapeError
@@ -42,6 +45,27 @@ def maximum(a: Any, b: Any) -> Any:
     return -minimum(-a, -b)
 
 
+def gcd(a: Any, b: Any) -> Any:
+    """Return the greatest common divisor of two dimensions, elementwise for arrays."""
+    if type(a) is int and type(b) is int:
+        return math.gcd(a, b)
+    if _is_symbolic(a, b):
+        return _symbolic_gcd()(a, b)
+    return sys.modules["numpy"].gcd(a, b)
+
+
+@cache
+def _symbolic_gcd() -> Any:
+    """Return a sympy function that waits for integers; `sympy.gcd` divides polynomials, where gcd(h, 4) is 1."""
+    sympy = sys.modules["sympy"]
+
+    def evaluated(cls: Any, a: Any, b: Any) -> Any:
+        return sympy.igcd(a, b) if a.is_Integer and b.is_Integer else None
+
+    rules = {"eval": classmethod(evaluated), "is_integer": True, "is_positive": True}
+    return type("gcd", (sympy.Function,), rules)
+
+
 def equal(a: Any, b: Any) -> Any:
     """Return whether two dimensions are equal: a bool, a boolean array or a sympy relation."""
     if _is_symbolic(a, b):
@@ -65,10 +89,10 @@ def require(condition: Any, message: str, *values: Any) -> None:
     configuration that fails is reported. A sympy relation that is not decided becomes an
     assumption of the enclosing `assuming` block.
     """
-    if condition is True:
+    if isinstance(condition, int):
+        if not condition:
+            raise ShapeError(message.format(*values))
         return
-    if condition is False:
-        raise ShapeError(message.format(*values))
     if _is_symbolic(condition):
         sympy = sys.modules["sympy"]
         if condition == sympy.false:
@@ -86,18 +110,32 @@ def require(condition: Any, message: str, *values: Any) -> None:
         raise ShapeError(f"configuration [{index}]: {message.format(*shown)}" if index else message.format(*shown))
 
 
-def require_integer(value: Any, what: str, least: int) -> None:
-    """Raise `ShapeError` unless `value` is an integer (or an array or symbol of such) of at least `least`."""
+def require_integer(value: Any, what: str, least: int) -> Any:
+    """Return an integer of at least `least` as a plain int; raise `ShapeError` for anything else.
+
+    Arrays and symbols of integers pass as they are.
+    """
     if type(value) is not int:
-        require(not isinstance(value, (str, float, bool, tuple, list, dict, type(None))), "{} must be an integer, got {!r}", what, value)
+        value = _plain_integer(value, what)
     require(value >= least, "{} must be at least {}, got {}", what, least, value)
+    return value
+
+
+def _plain_integer(value: Any, what: str) -> Any:
+    if getattr(value, "ndim", 0) or (_is_symbolic(value) and value.is_integer is not False):
+        return int(value) if getattr(value, "is_Integer", False) else value
+    try:
+        require(not isinstance(value, bool), "{} must be an integer, got {!r}", what, value)
+        return operator.index(value)
+    except TypeError:
+        raise ShapeError(f"{what} must be an integer, got {value!r}") from None
 
 
 def _at(value: Any, shape: tuple[int, ...], index: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_at(item, shape, index) for item in value)
     numpy = sys.modules["numpy"]
-    return numpy.broadcast_to(value, shape)[index] if isinstance(value, numpy.ndarray) else value
+    return numpy.broadcast_to(value, shape)[index].item() if isinstance(value, numpy.ndarray) else value
 
 
 @contextmanager

@@ -43,26 +43,15 @@ class Formula:
     @property
     def symbolic(self) -> str:
         """The factors' names, such as ``N·H_out·W_out·C_out·C_in·k_h·k_w``."""
-        return " + ".join("·".join(name for name, _ in term) for term in self.terms) or "0"
+        return " + ".join("·".join(name for name, _ in term) or "1" for term in self.terms) or "0"
 
     @property
     def substituted(self) -> str:
         """The factors' numbers and the result, such as ``1·14·14·48·480·5·5 = 112,896,000``."""
-        products = " + ".join("·".join(_plain(d) for _, d in term) for term in self.terms) or "0"
+        products = " + ".join("·".join(_plain(d) for _, d in term) or "1" for term in self.terms) or "0"
         value = self.value
         shown = f"{value:,}" if isinstance(value, int) else str(value)
         return products if products == shown else f"{products} = {shown}"
-
-    def upper_bound(self) -> int:
-        """Return a Python int that no partial product or sum of `value` exceeds in magnitude."""
-        total = 0
-        for term in self.terms:
-            product = 1
-            for _, dimension in term:
-                largest = abs(dimension).max() if hasattr(dimension, "max") else abs(dimension)
-                product *= max(int(largest), 1)
-            total += product
-        return total
 
     def __add__(self, other: Formula) -> Formula:
         return Formula(*self.terms, *other.terms)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from archlab.cost import Cost, price, total
+from archlab.cost import Cost, price_node, total
 from archlab.errors import UsageError, nearest
 from archlab.formula import Formula
 from archlab.ir import Graph, Node, Shape, TensorSpec
@@ -126,6 +126,13 @@ class Profile:
                 counts["unused"] += size
         return counts
 
+    @property
+    def biases(self) -> int:
+        """How many of the params read are biases of layers that compute MACs."""
+        with_macs = (layer.node.weights for layer in self.layers if layer.cost.macs)
+        keys = {weights["bias"] for weights in with_macs if "bias" in weights}
+        return sum(self.graph.params[key].spec.numel for key in keys)
+
     def layer(self, name: str) -> Layer:
         """Return the row of that name; raise `UsageError` with the nearest name if there is none."""
         self.graph.node(name)
@@ -166,9 +173,7 @@ class Profile:
             "source": self.source,
             "mode": self.mode,
             "convention": self.convention,
-            "input": {
-                name: {"shape": list(spec.shape), "dtype": spec.dtype} for name, spec in self.input.items()
-            },
+            "input": {name: {"shape": list(spec.shape), "dtype": spec.dtype} for name, spec in self.input.items()},
             "total": {**self.total.to_dict(), "peak_memory": self.peak_memory},
             "parameters": self.parameters,
             "layers": [layer.to_dict() for layer in self.layers],
@@ -214,9 +219,5 @@ def profile_graph(graph: Graph, mode: str = "inference", convention: str = "arch
         inputs, outputs = graph.input_specs(node), graph.specs[node.name]
         keys = [key for key in dict.fromkeys(node.weights.values()) if not graph.params[key].buffer]
         parameters = {key: graph.params[key].spec for key in keys}
-        distinct = {ref: spec for ref, spec in zip(node.inputs, inputs, strict=True)}
-        new = [parameters[key] for key in keys if key not in owned]
-        owned.update(keys)
-        cost = price(node.op, inputs, outputs, [*distinct.values(), *parameters.values()], new)
-        layers.append(Layer(node, inputs, outputs, cost))
+        layers.append(Layer(node, inputs, outputs, price_node(node, inputs, outputs, parameters, owned)))
     return Profile(graph, mode, convention, tuple(layers), total(layer.cost for layer in layers))

@@ -79,7 +79,9 @@ class Selection:
             gone.update({n.name: n for n in trailing(self.graph, node, with_trailing)})
         for node in gone.values():
             if len(node.inputs) != 1:
-                raise AblationError(f"{self.graph.name}: {node.name} reads {len(node.inputs)} tensors and has no bypass")
+                raise AblationError(
+                    f"{self.graph.name}: {node.name} reads {len(node.inputs)} tensors and has no bypass"
+                )
 
         def through(ref: Ref) -> Ref:
             while ref[0] in gone:

@@ -3,10 +3,11 @@
 from archlab.ir.builder import Builder
 from archlab.ir.graph import Graph, Node, Param, Ref, Source
 from archlab.ir.op import MODES, OPERATION_CLASSES, Op
-from archlab.ir.tensor import ITEM_BYTES, Shape, TensorSpec, is_floating
+from archlab.ir.tensor import ITEM_BYTES, LARGEST, Shape, TensorSpec, is_floating, weight_dtype
 
 __all__ = [
     "ITEM_BYTES",
+    "LARGEST",
     "MODES",
     "OPERATION_CLASSES",
     "Builder",
@@ -19,4 +20,5 @@ __all__ = [
     "Source",
     "TensorSpec",
     "is_floating",
+    "weight_dtype",
 ]

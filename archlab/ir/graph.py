@@ -10,7 +10,7 @@ from typing import Any
 
 from archlab.errors import GraphError, ShapeError, UsageError, nearest
 from archlab.ir.op import MODES, Op
-from archlab.ir.tensor import Shape, TensorSpec, is_floating
+from archlab.ir.tensor import Shape, TensorSpec, is_floating, weight_dtype
 
 Ref = tuple[str, int]
 """One output of a node: (node name, output index)."""
@@ -25,10 +25,12 @@ class Param:
     trainable: bool = True
     buffer: bool = False
 
-    @property
-    def spec(self) -> TensorSpec:
-        """Its shape and dtype."""
-        return TensorSpec(self.shape, self.dtype)
+    spec: TensorSpec = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        spec = TensorSpec(self.shape, self.dtype)
+        object.__setattr__(self, "spec", spec)
+        object.__setattr__(self, "shape", spec.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,10 @@ class Node:
         """The path in front of the last ``/``, or an empty string."""
         return self.name.rpartition("/")[0]
 
+    def key(self, role: str) -> str:
+        """Return the key of the parameter that it reads in a role."""
+        return self.weights.get(role) or f"{self.name.replace('/', '.')}.{role}"
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -94,10 +100,9 @@ class Graph:
                     f"{self.name}: {node.name}: {type(node.op).__name__} reads {wanted}, got {len(inputs)}"
                 )
             try:
-                inferred = node.op.infer(*inputs)
+                specs[node.name] = node.op.outputs(*inputs)
             except ShapeError as error:
                 raise ShapeError(f"{self.name}: {node.name}: {error}") from None
-            specs[node.name] = inferred if type(inferred) is tuple else (inferred,)  # type: ignore[assignment]
             nodes.append(self._bind(node, inputs, read, like or {}))
         params = dict(self.params)
         params.update(read)
@@ -111,9 +116,7 @@ class Graph:
 
     def _check_name(self, name: str, earlier: Mapping[str, Any]) -> None:
         if not name or "." in name or not name.isprintable() or not all(name.split("/")):
-            raise GraphError(
-                f"{self.name}: {name!r} is no node name; use printable parts joined by '/', without '.'"
-            )
+            raise GraphError(f"{self.name}: {name!r} is no node name; use printable parts joined by '/', without '.'")
         if name in earlier:
             raise GraphError(f"{self.name}: two nodes are named {name!r}; names identify layers and must differ")
 
@@ -131,26 +134,30 @@ class Graph:
         self, node: Node, inputs: tuple[TensorSpec, ...], read: dict[str, Param], like: Mapping[str, Param]
     ) -> Node:
         """Return the node with a key for every role, and enter its parameters and buffers into `read`."""
-        dtype = inputs[0].dtype if inputs and is_floating(inputs[0].dtype) else "float32"
-        roles = {role: Param(shape, dtype) for role, shape in node.op.weights(*inputs).items()}
-        for role, spec in node.op.buffers(*inputs).items():
-            roles[role] = Param(spec.shape, spec.dtype, trainable=False, buffer=True)
-        if unknown := node.weights.keys() - roles.keys():
+        shapes, kept = node.op.weights(*inputs), node.op.buffers(*inputs)
+        if unknown := node.weights.keys() - shapes.keys() - kept.keys():
             raise GraphError(f"{self.name}: {node.name}: {type(node.op).__name__} has no weight {min(unknown)!r}")
-        if not roles:
+        if not shapes and not kept:
             return node
-        keys = {role: node.weights.get(role) or f"{node.name.replace('/', '.')}.{role}" for role in roles}
+        keys = {role: node.key(role) for role in (*shapes, *kept)}
         for role, key in keys.items():
-            param = roles[role]
-            if key in like:
-                param = dataclasses.replace(like[key], shape=param.shape)
-            known = read.get(key) or self.params.get(key) or param
-            if known.shape != param.shape:
-                raise GraphError(
-                    f"{self.name}: {node.name}: weight {key!r} is {known.shape}, its op needs {param.shape}"
-                )
+            needed = kept[role] if role in kept else TensorSpec(shapes[role], weight_dtype(inputs))
+            known = read.get(key) or self.params.get(key)
+            if known is None:
+                known = Param(needed.shape, needed.dtype, role in shapes, role in kept)
+                if key in like:
+                    known = dataclasses.replace(like[key], shape=needed.shape)
+            self._check_param(node, key, known, needed.shape, role in kept)
             read[key] = known
         return node if keys == node.weights else dataclasses.replace(node, weights=keys)
+
+    def _check_param(self, node: Node, key: str, known: Param, shape: Shape, buffer: bool) -> None:
+        where = f"{self.name}: {node.name}"
+        if known.shape != shape:
+            raise GraphError(f"{where}: weight {key!r} is {known.shape}, its op needs {shape}")
+        if known.buffer != buffer:
+            kinds = ("a parameter", "a buffer")
+            raise GraphError(f"{where}: {key!r} is {kinds[known.buffer]}, its op needs {kinds[buffer]}")
 
     @cached_property
     def _index(self) -> Mapping[str, Node]:
@@ -217,19 +224,33 @@ class Graph:
         return Graph(self.name, tuple(nodes), outputs, self.params, self.origin)
 
     def with_inputs(self, inputs: Mapping[str, TensorSpec]) -> Graph:
-        """Return the graph for other inputs, by node name; every shape is inferred anew."""
+        """Return the graph for other inputs, by node name; every shape is inferred anew.
+
+        Parameters of an input's floating dtype follow it into another.
+        """
         for name in inputs:
             if name not in self.inputs:
                 known = ", ".join(self.inputs)
-                raise UsageError(f"{self.name} has no input {name!r}{nearest(name, self.inputs)} (its inputs: {known})")
-        return self.edit(
-            dataclasses.replace(
-                n, op=dataclasses.replace(n.op, shape=inputs[n.name].shape, dtype=inputs[n.name].dtype)  # type: ignore[call-arg]
-            )
-            if n.name in inputs
-            else n
-            for n in self.nodes
-        )
+                raise UsageError(
+                    f"{self.name} has no input {name!r}{nearest(name, self.inputs)} (its inputs: {known})"
+                )
+        casts = {self.inputs[name].dtype: spec.dtype for name, spec in inputs.items()}
+
+        def given(node: Node) -> Node:
+            op: Any = node.op
+            spec = inputs.get(node.name)
+            changed = op if spec is None else dataclasses.replace(op, shape=spec.shape, dtype=spec.dtype)
+            return dataclasses.replace(node, op=changed)
+
+        return self._cast(casts).edit(map(given, self.nodes))
+
+    def _cast(self, casts: Mapping[str, str]) -> Graph:
+        """Return the graph with its floating parameters and buffers of one dtype in another."""
+        casts = {old: new for old, new in casts.items() if old != new and is_floating(old) and is_floating(new)}
+        if not casts:
+            return self
+        params = {key: dataclasses.replace(p, dtype=casts.get(p.dtype, p.dtype)) for key, p in self.params.items()}
+        return dataclasses.replace(self, params=params, like=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the graph as plain data, the form that `sources.json` reads back without loss."""
@@ -238,7 +259,7 @@ class Graph:
             "name": self.name,
             "nodes": [_node_to_dict(node) for node in self.nodes],
             "outputs": [list(ref) for ref in self.outputs],
-            "params": {key: dataclasses.asdict(param) for key, param in self.params.items()},
+            "params": {key: _param_to_dict(param) for key, param in self.params.items()},
         }
 
     def to_json(self) -> str:
@@ -253,9 +274,13 @@ class Graph:
         return f"{self.name}: {len(self.nodes)} nodes, {inputs} -> {outputs}"
 
 
+def _param_to_dict(param: Param) -> dict[str, Any]:
+    return {f.name: getattr(param, f.name) for f in dataclasses.fields(param) if f.init}
+
+
 def _node_to_dict(node: Node) -> dict[str, Any]:
     op = {"type": type(node.op).__name__}
-    op.update({f.name: getattr(node.op, f.name) for f in dataclasses.fields(node.op)})  # type: ignore[arg-type]
+    op.update({f.name: getattr(node.op, f.name) for f in dataclasses.fields(node.op)})
     data: dict[str, Any] = {"name": node.name, "op": op, "inputs": [list(ref) for ref in node.inputs]}
     if node.weights:
         data["weights"] = dict(node.weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from archlab.formula import Formula
@@ -12,6 +13,7 @@ OPERATION_CLASSES = ("mac", "add", "mul", "div", "exp", "cmp")
 MODES = ("inference", "training")
 
 
+@dataclass(frozen=True)
 class Op:
     """Base of all ops: fields the designer chooses, and the rules that follow from them.
 
@@ -35,6 +37,11 @@ class Op:
     def infer(self, *inputs: TensorSpec) -> TensorSpec | tuple[TensorSpec, ...]:
         """Return the outputs' specs; raise `ShapeError` for what torch would reject, too."""
         raise NotImplementedError(type(self).__name__)
+
+    def outputs(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
+        """Return what `infer` does, always as a tuple."""
+        inferred = self.infer(*inputs)
+        return inferred if isinstance(inferred, tuple) else (inferred,)
 
     def weights(self, *inputs: TensorSpec) -> Mapping[str, Shape]:
         """Return the shape of each parameter by its role."""

@@ -19,10 +19,18 @@ ITEM_BYTES = {
     "qint8": 1, "quint8": 1, "qint32": 4,
 }  # fmt: skip
 
+LARGEST = 2**63 - 1
+"""The largest dimension that any framework can hold; a larger one is a mistake or an attack."""
+
 
 def is_floating(dtype: str) -> bool:
     """Return whether a type name is a real or complex floating type."""
     return "float" in dtype or dtype.startswith("complex")
+
+
+def weight_dtype(inputs: tuple[TensorSpec, ...]) -> str:
+    """Return the dtype of the parameters of a layer with those inputs, where nothing else says it."""
+    return inputs[0].dtype if inputs and is_floating(inputs[0].dtype) else "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +41,13 @@ class TensorSpec:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if type(self.shape) is not tuple or not all(type(d) is int for d in self.shape):
-            object.__setattr__(self, "shape", tuple(_dimension(d) for d in self.shape))
-        for d in self.shape:
-            dims.require(d >= 0, "a dimension cannot be negative: {}", self.shape)
+        shape: Any = self.shape if type(self.shape) is tuple else _sequence(self.shape)
+        for d in shape:
+            if type(d) is not int or not 0 <= d <= LARGEST:
+                shape = tuple(_dimension(d, shape) for d in shape)
+                break
+        if shape is not self.shape:
+            object.__setattr__(self, "shape", shape)
         if self.dtype not in ITEM_BYTES:
             raise GraphError(f"unknown dtype {self.dtype!r}{nearest(self.dtype, ITEM_BYTES)}")
 
@@ -60,15 +71,24 @@ class TensorSpec:
         return shape if self.dtype == "float32" else f"{shape}:{self.dtype}"
 
 
-def _dimension(value: Any) -> Any:
-    """Return a plain int for anything integral; arrays and symbols pass as they are."""
-    if isinstance(value, bool):
-        raise GraphError(f"a dimension must be an integer, not {value!r}")
-    if isinstance(value, int):
-        return int(value)
+def _sequence(shape: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(shape)
+    except TypeError:
+        raise GraphError(f"a shape must be a sequence of integers, not {shape!r}") from None
+
+
+def _dimension(value: Any, shape: Any) -> Any:
+    """Return a plain int for anything integral in range; arrays and symbols pass as they are."""
     if getattr(value, "ndim", 0) or hasattr(value, "free_symbols"):
+        dims.require(value >= 0, "a dimension cannot be negative: {}", shape)
         return value
     try:
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
-        raise GraphError(f"a dimension must be an integer, not {value!r}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise GraphError(f"a dimension must be an integer, not {value!r}")
+    dims.require(number >= 0, "a dimension cannot be negative: {}", shape)
+    dims.require(number <= LARGEST, "a dimension cannot exceed {}: {}", LARGEST, shape)
+    return number

@@ -38,4 +38,33 @@ POOLS: tuple[type[Op], ...] = (MaxPool2d, AvgPool2d, GlobalAvgPool2d, AdaptiveAv
 NORMS: tuple[type[Op], ...] = (BatchNorm, LayerNorm, LocalResponseNorm)
 ACTIVATIONS: tuple[type[Op], ...] = (ReLU, GELU, Sigmoid)
 
-__all__ = ["ACTIVATIONS", "ALL", "BY_NAME", "CONVOLUTIONS", "NORMS", "POOLS", *BY_NAME]
+__all__ = [
+    "ACTIVATIONS",
+    "ALL",
+    "BY_NAME",
+    "CONVOLUTIONS",
+    "GELU",
+    "NORMS",
+    "POOLS",
+    "AdaptiveAvgPool2d",
+    "Add",
+    "AvgPool2d",
+    "BatchNorm",
+    "Concat",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Input",
+    "LayerNorm",
+    "Linear",
+    "LocalResponseNorm",
+    "MatMul",
+    "MaxPool2d",
+    "Mul",
+    "ReLU",
+    "Reshape",
+    "Sigmoid",
+    "Softmax",
+]

@@ -46,13 +46,14 @@ class Conv2d(Op):
         _check_conv(self)
         object.__setattr__(self, "padding", padding_field(self.padding, named=(SAME, SAME_UPPER)))
         if self.padding == SAME:
-            require(self.stride == (1, 1), "padding 'same' needs stride 1, got {}; use 'same_upper'", self.stride)
+            unit = equal(self.stride[0], 1) & equal(self.stride[1], 1)
+            require(unit, "padding 'same' needs stride 1, got {}; use 'same_upper'", self.stride)
 
     def pads(self, height: int, width: int) -> tuple[Pair, Pair]:
         """Return the padding (before, after) of each axis for an input of that size."""
         return pad_shape(self.padding, (height, width), self.kernel, self.stride, self.dilation)
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
         n, c, h, w = image(x)
         require(equal(c % self.groups, 0), "{} input channels do not divide into {} groups", c, self.groups)
@@ -65,20 +66,18 @@ class Conv2d(Op):
             sizes.append(window_count(size, k, s, before, after, d))
         return x.reshaped((n, self.out_channels, sizes[0], sizes[1]))
 
-    def weights(self, x: TensorSpec) -> Mapping[str, Shape]:  # type: ignore[override]
+    def weights(self, x: TensorSpec) -> Mapping[str, Shape]:
         """Weight (C_out, C_in/g, k_h, k_w) and bias (C_out)."""
         weight = (self.out_channels, x.shape[1] // self.groups, *self.kernel)
         return {"weight": weight, "bias": (self.out_channels,)} if self.bias else {"weight": weight}
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:  # type: ignore[override]
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
         """MACs are N·H_out·W_out·C_out·(C_in/g)·k_h·k_w."""
         n, c, h, w = outputs[0].shape
-        macs = Formula.product(
-            ("N", n), ("H_out", h), ("W_out", w), ("C_out", c), *_taps(self, "C_in", x.shape[1])
-        )
+        macs = Formula.product(("N", n), ("H_out", h), ("W_out", w), ("C_out", c), *_taps(self, "C_in", x.shape[1]))
         return {"mac": macs, "add": _bias_adds(outputs[0])} if self.bias else {"mac": macs}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.Conv2d`, or our module that pads as TensorFlow does."""
         conv = nn.SameUpperConv2d if self.padding == SAME_UPPER else nn.Conv2d
         padding = 0 if self.padding == SAME_UPPER else self.padding
@@ -108,10 +107,14 @@ class ConvTranspose2d(Op):
         object.__setattr__(self, "output_padding", pair(self.output_padding, "output_padding", 0))
         for extra, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True):
             require(
-                (extra < s) | (extra < d), "output_padding {} must be below the stride {} or the dilation {}", extra, s, d
+                (extra < s) | (extra < d),
+                "output_padding {} must be below the stride {} or the dilation {}",
+                extra,
+                s,
+                d,
             )
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
         n, c, h, w = image(x)
         require(equal(c % self.groups, 0), "{} input channels do not divide into {} groups", c, self.groups)
@@ -123,12 +126,12 @@ class ConvTranspose2d(Op):
             sizes.append(out)
         return x.reshaped((n, self.out_channels, sizes[0], sizes[1]))
 
-    def weights(self, x: TensorSpec) -> Mapping[str, Shape]:  # type: ignore[override]
+    def weights(self, x: TensorSpec) -> Mapping[str, Shape]:
         """Weight (C_in, C_out/g, k_h, k_w) and bias (C_out)."""
         weight = (x.shape[1], self.out_channels // self.groups, *self.kernel)
         return {"weight": weight, "bias": (self.out_channels,)} if self.bias else {"weight": weight}
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:  # type: ignore[override]
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
         """MACs are N·H_in·W_in·C_in·(C_out/g)·k_h·k_w."""
         n, c, h, w = x.shape
         macs = Formula.product(
@@ -136,7 +139,7 @@ class ConvTranspose2d(Op):
         )
         return {"mac": macs, "add": _bias_adds(outputs[0])} if self.bias else {"mac": macs}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.ConvTranspose2d`."""
         return nn.ConvTranspose2d(
             x.shape[1],
@@ -154,9 +157,10 @@ class ConvTranspose2d(Op):
 def _check_conv(op: Any) -> None:
     for name in ("kernel", "stride", "dilation"):
         object.__setattr__(op, name, pair(getattr(op, name), name, 1))
-    require_integer(op.out_channels, "out_channels", 1)
-    require_integer(op.groups, "groups", 1)
-    require(equal(op.out_channels % op.groups, 0), "{} output channels do not divide into {} groups", op.out_channels, op.groups)
+    for name in ("out_channels", "groups"):
+        object.__setattr__(op, name, require_integer(getattr(op, name), name, 1))
+    divides = equal(op.out_channels % op.groups, 0)
+    require(divides, "{} output channels do not divide into {} groups", op.out_channels, op.groups)
 
 
 def _taps(op: Any, name: str, channels: int) -> tuple[tuple[str, int], ...]:

@@ -23,26 +23,26 @@ class Linear(Op):
     rule = "each output element sums F_in products; a bias adds 1"
 
     def __post_init__(self) -> None:
-        require_integer(self.out_features, "out_features", 1)
+        object.__setattr__(self, "out_features", require_integer(self.out_features, "out_features", 1))
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """(*, F_in) -> (*, F_out)."""
         require(len(x.shape) >= 1, "needs at least one dimension, got {}", x.shape)
         return x.reshaped((*x.shape[:-1], self.out_features))
 
-    def weights(self, x: TensorSpec) -> Mapping[str, Shape]:  # type: ignore[override]
+    def weights(self, x: TensorSpec) -> Mapping[str, Shape]:
         """Weight (F_out, F_in) and bias (F_out)."""
         weight = (self.out_features, x.shape[-1])
         return {"weight": weight, "bias": (self.out_features,)} if self.bias else {"weight": weight}
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:  # type: ignore[override]
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
         """MACs are (leading dimensions)·F_out·F_in."""
         leading = element_factors(x, "in")[:-1]
         wide = (*leading, ("F_out", self.out_features))
         macs = Formula.product(*wide, ("F_in", x.shape[-1]))
         return {"mac": macs, "add": Formula.product(*wide)} if self.bias else {"mac": macs}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.Linear`."""
         return nn.Linear(x.shape[-1], self.out_features, self.bias)
 
@@ -54,20 +54,27 @@ class MatMul(Op):
     arity = 2
     rule = "each output element sums K products"
 
-    def infer(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:
         """(*, M, K), (*, K, P) -> (*, M, P); a vector loses the dimension that it lacks."""
         require(len(a.shape) >= 1 and len(b.shape) >= 1, "needs vectors or matrices, got {} and {}", a.shape, b.shape)
         left = a.shape if len(a.shape) > 1 else (1, *a.shape)
         right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
-        require(equal(left[-1], right[-2]), "cannot multiply {} by {}: {} is not {}", a.shape, b.shape, left[-1], right[-2])
+        require(
+            equal(left[-1], right[-2]),
+            "cannot multiply {} by {}: {} is not {}",
+            a.shape,
+            b.shape,
+            left[-1],
+            right[-2],
+        )
         rows = left[-2:-1] if len(a.shape) > 1 else ()
         columns = right[-1:] if len(b.shape) > 1 else ()
         return a.reshaped((*broadcast(left[:-2], right[:-2]), *rows, *columns))
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], a: TensorSpec, b: TensorSpec) -> Mapping[str, Formula]:  # type: ignore[override]
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], a: TensorSpec, b: TensorSpec) -> Mapping[str, Formula]:
         """MACs are (output elements)·K."""
         return {"mac": Formula.product(*element_factors(outputs[0]), ("K", a.shape[-1]))}
 
-    def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:
         """Our module around `torch.matmul`."""
         return nn.MatMul()

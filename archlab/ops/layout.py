@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from archlab.dims import equal, product, require
+from archlab.dims import equal, product, require, require_integer
 from archlab.ir import Op, Shape, TensorSpec
 
 
@@ -28,7 +28,7 @@ class Input(Op):
         """It computes nothing."""
         return True
 
-    def infer(self) -> TensorSpec:  # type: ignore[override]
+    def infer(self) -> TensorSpec:
         """The given shape."""
         return TensorSpec(self.shape, self.dtype)
 
@@ -78,7 +78,7 @@ class Flatten(_View):
     start_dim: int = 1
     end_dim: int = -1
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """(N, C, H, W) -> (N, C·H·W) by default."""
         rank = max(len(x.shape), 1)
         for dim in (self.start_dim, self.end_dim):
@@ -88,7 +88,7 @@ class Flatten(_View):
         joined = product(x.shape[start : end + 1])
         return x.reshaped((*x.shape[:start], joined, *x.shape[end + 1 :]))
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.Flatten`."""
         return nn.Flatten(self.start_dim, self.end_dim)
 
@@ -105,12 +105,18 @@ class Reshape(_View):
 
     def __post_init__(self) -> None:
         entries = tuple(self.shape) if isinstance(self.shape, (tuple, list)) else (self.shape,)
+        sizes: list[Any] = []
         for entry in entries:
-            copied = isinstance(entry, str) and entry[:1] == "=" and entry[1:].isdecimal()
-            require(copied or not isinstance(entry, str), "a reshape entry is a number or '=i', got {!r}", entry)
-            require(copied or entry >= -1, "a reshape entry cannot be {}", entry)
-        require(entries.count(-1) <= 1, "only one -1 is possible in {}", entries)
-        object.__setattr__(self, "shape", entries)
+            if isinstance(entry, str):
+                # Three digits say more dimensions than a tensor can have.
+                copies = entry[:1] == "=" and entry[1:].isdecimal() and len(entry) <= 4
+                require(copies, "a reshape entry is a number or '=i', got {!r}", entry)
+                sizes.append(entry)
+            else:
+                sizes.append(require_integer(entry, "a reshape entry", -1))
+        open_ends = sum(type(size) is int and size == -1 for size in sizes)
+        require(open_ends <= 1, "only one -1 is possible in {}", tuple(sizes))
+        object.__setattr__(self, "shape", tuple(sizes))
 
     def target(self, x: TensorSpec) -> Shape:
         """Return the shape with its ``"=i"`` entries filled in; -1 stays."""
@@ -119,17 +125,17 @@ class Reshape(_View):
             require(known, "{!r} copies a dimension that {} does not have", entry, x.shape)
         return tuple(x.shape[int(entry[1:])] if isinstance(entry, str) else entry for entry in self.shape)
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """The target shape; the number of elements must stay."""
         shape = self.target(x)
         known = product(d for d in shape if type(d) is not int or d != -1)
         if len(shape) == len([d for d in shape if type(d) is not int or d != -1]):
             require(equal(known, x.numel), "cannot make {} elements of {} into {}", x.numel, x.shape, shape)
             return x.reshaped(shape)
-        require(known != 0, "the -1 in {} is not determined for {}", shape, x.shape)
+        require(known >= 1, "the -1 in {} is not determined for {}", shape, x.shape)
         require(equal(x.numel % known, 0), "cannot make {} elements of {} into {}", x.numel, x.shape, shape)
         return x.reshaped(tuple(x.numel // known if type(d) is int and d == -1 else d for d in shape))
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """Our module around `torch.reshape`."""
         return nn.Reshape(self.shape)

@@ -32,7 +32,7 @@ class _Pointwise(Op):
         if cls.costs:
             cls.rule = ", ".join(f"{n} {kind}" for kind, n in cls.costs.items()) + " per output element"
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """The shape is unchanged."""
         return x
 
@@ -47,7 +47,7 @@ class ReLU(_Pointwise):
 
     costs = {"cmp": 1}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.ReLU`."""
         return nn.ReLU()
 
@@ -58,7 +58,7 @@ class GELU(_Pointwise):
 
     costs = {"mul": 3, "add": 1, "exp": 1}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.GELU`."""
         return nn.GELU()
 
@@ -69,7 +69,7 @@ class Sigmoid(_Pointwise):
 
     costs = {"exp": 1, "add": 1, "div": 1}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.Sigmoid`."""
         return nn.Sigmoid()
 
@@ -82,13 +82,13 @@ class Softmax(_Pointwise):
 
     costs = {"cmp": 1, "add": 2, "exp": 1, "div": 1}
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """The shape is unchanged."""
-        rank = len(x.shape)
+        rank = max(len(x.shape), 1)  # torch lets a scalar have one
         require(-rank <= self.dim < rank, "dimension {} does not exist in {}", self.dim, x.shape)
         return x
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.Softmax`."""
         return nn.Softmax(self.dim)
 
@@ -119,7 +119,7 @@ class Dropout(_Pointwise):
         training = mode == "training"
         return self if training == self.training else replace(self, training=training)
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.Dropout`."""
         return nn.Dropout(self.p)
 
@@ -129,7 +129,7 @@ class _Binary(_Pointwise):
 
     arity = 2
 
-    def infer(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:
         """The broadcast shape, as torch does it."""
         return a.reshaped(broadcast(a.shape, b.shape))
 
@@ -140,7 +140,7 @@ class Add(_Binary):
 
     costs = {"add": 1}
 
-    def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:
         """Our module around `torch.add`."""
         return nn.Add()
 
@@ -151,6 +151,6 @@ class Mul(_Binary):
 
     costs = {"mul": 1}
 
-    def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:
         """Our module around `torch.mul`."""
         return nn.Mul()

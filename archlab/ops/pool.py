@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archlab.dims import ceil_div, require
+from archlab.dims import ceil_div, gcd, require
 from archlab.formula import Formula
 from archlab.ir import Op, TensorSpec
 from archlab.ops.elements import element_factors, per_element
@@ -42,15 +42,15 @@ class _Pool2d(Op):
         object.__setattr__(self, "stride", pair(self.kernel if self.stride is None else self.stride, "stride", 1))
         object.__setattr__(self, "padding", padding_field(self.padding, named=(SAME_UPPER,)))
         if not isinstance(self.padding, str):
-            for p, k, d in zip(self.padding, self.kernel, self.spacing, strict=True):
-                half = effective(k, d) // 2
-                require(p <= half, "padding {} is more than half of the window ({})", p, half)
+            # As torch has it: half of the kernel, however far dilation spreads it.
+            for p, k in zip(self.padding, self.kernel, strict=True):
+                require(p <= k // 2, "padding {} is more than half of the kernel ({})", p, k)
 
     def pads(self, height: int, width: int) -> tuple[Pair, Pair]:
         """Return the padding (before, after) of each axis for an input of that size."""
         return pad_shape(self.padding, (height, width), self.kernel, self.stride, self.spacing)
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """(N, C, H, W) -> (N, C, H_out, W_out)."""
         n, c, h, w = image(x)
         sizes = []
@@ -58,7 +58,9 @@ class _Pool2d(Op):
             k, s, d = self.kernel[axis], self.stride[axis], self.spacing[axis]
             before, after = pads(self.padding, size, k, s, d, axis)
             out = window_count(size, k, s, before, after, d, self.ceil_mode)
-            require(out >= 1, "a window of {} does not fit into an input of {}", effective(k, d), size + before + after)
+            require(
+                out >= 1, "a window of {} does not fit into an input of {}", effective(k, d), size + before + after
+            )
             sizes.append(out)
         return x.reshaped((n, c, sizes[0], sizes[1]))
 
@@ -83,11 +85,11 @@ class MaxPool2d(_Pool2d):
         """The dilation (height, width)."""
         return self.dilation  # type: ignore[no-any-return]
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:  # type: ignore[override]
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
         """k_h·k_w comparisons per output element."""
         return {"cmp": self._window(outputs)}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.MaxPool2d`, or our module that pads as TensorFlow does."""
         if self.padding == SAME_UPPER:
             return nn.SameUpperMaxPool2d(self.kernel, self.stride, 0, self.dilation)
@@ -106,11 +108,11 @@ class AvgPool2d(_Pool2d):
         super().__post_init__()
         require(not isinstance(self.padding, str), "AvgPool2d takes padding as numbers, got {!r}", self.padding)
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:  # type: ignore[override]
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
         """k_h·k_w additions and one division per output element."""
         return {"add": self._window(outputs), "div": per_element(outputs[0])}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.AvgPool2d`."""
         return nn.AvgPool2d(self.kernel, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
@@ -121,17 +123,16 @@ class GlobalAvgPool2d(Op):
 
     rule = "each output element adds its H_in·W_in positions and divides once"
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """(N, C, H, W) -> (N, C, 1, 1)."""
-        n, c, h, w = image(x)
-        require((h >= 1) & (w >= 1), "cannot average over {}x{} positions", h, w)
+        n, c, _, _ = image(x)
         return x.reshaped((n, c, 1, 1))
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:  # type: ignore[override]
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
         """H_in·W_in additions and one division per output element."""
         return {"add": per_element(x, side="in"), "div": per_element(outputs[0])}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.AdaptiveAvgPool2d(1)`."""
         return nn.AdaptiveAvgPool2d(1)
 
@@ -147,13 +148,12 @@ class AdaptiveAvgPool2d(Op):
     def __post_init__(self) -> None:
         object.__setattr__(self, "output_size", pair(self.output_size, "output_size", 1))
 
-    def infer(self, x: TensorSpec) -> TensorSpec:  # type: ignore[override]
+    def infer(self, x: TensorSpec) -> TensorSpec:
         """(N, C, H, W) -> (N, C, *output_size)."""
-        n, c, h, w = image(x)
-        require((h >= 1) & (w >= 1), "cannot average over {}x{} positions", h, w)
+        n, c, _, _ = image(x)
         return x.reshaped((n, c, *self.output_size))
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:  # type: ignore[override]
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
         """Σk_h·Σk_w additions a channel, summed over the windows, and one division per output element."""
         n, c, h, w = x.shape
         rows, columns = (_window_sum(size, out) for size, out in zip((h, w), self.output_size, strict=True))
@@ -162,7 +162,7 @@ class AdaptiveAvgPool2d(Op):
             "div": per_element(outputs[0]),
         }
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:  # type: ignore[override]
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.AdaptiveAvgPool2d`."""
         return nn.AdaptiveAvgPool2d(self.output_size)
 
@@ -173,4 +173,9 @@ def adaptive_windows(size: int, count: int) -> list[Pair]:
 
 
 def _window_sum(size: int, count: int) -> int:
-    return sum(end - start for start, end in adaptive_windows(size, count))
+    """Return Σ(end - start) over `adaptive_windows`.
+
+    With g = gcd(size, count): Σ⌊i·size/count⌋ is the same for i = 0..count-1 as for 1..count but for the
+    last term, `size`; and ⌈·⌉ exceeds ⌊·⌋ by 1 except at the g values of i where the division is even.
+    """
+    return size + count - gcd(size, count)  # type: ignore[no-any-return]

@@ -17,9 +17,7 @@ def pair(value: Any, what: str, least: int) -> Pair:
     """Return (height, width) from one number or two; require each to be at least `least`."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     require(len(both) == 2, "{} takes one number or two, got {}", what, both)
-    for number in both:
-        require_integer(number, what, least)
-    return both
+    return require_integer(both[0], what, least), require_integer(both[1], what, least)
 
 
 def padding_field(value: Any, *, named: tuple[str, ...]) -> Any:
@@ -31,8 +29,10 @@ def padding_field(value: Any, *, named: tuple[str, ...]) -> Any:
 
 
 def image(x: TensorSpec) -> Shape:
-    """Return the shape (N, C, H, W); raise `ShapeError` for another number of dimensions."""
+    """Return the shape (N, C, H, W); raise `ShapeError` for another rank, or without channels or positions."""
     require(len(x.shape) == 4, "needs a 4-D input (N, C, H, W), got {}", x.shape)
+    for size in x.shape[1:]:
+        require(size >= 1, "needs at least one channel and one position, got {}", x.shape)
     return x.shape
 
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Kind = Literal["text", "count", "bytes", "ratio", "share", "decimal"]
-"""What a column holds: words, exact integers, bytes, × factors, fractions of a whole, decimal numbers."""
+"""What a column holds: words, exact integers, bytes, other ÷ base, fractions of a whole, decimal numbers."""
+
+
+ESSENTIAL = 9
+"""The importance of columns that are never left out."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, what kind of value it holds, and its unit.
+    """A column: its title (it may break a line), what kind of value it holds, and its unit.
 
     A terminal that is too narrow leaves out the columns of the lowest `importance` first and says so;
-    `key` names the column on the command line and in CSV.
+    `key` names the column on the command line and in CSV; `exact` always prints every digit.
     """
 
     title: str
     kind: Kind = "text"
     unit: str = ""
-    importance: int = 9
+    importance: int = ESSENTIAL
     key: str = ""
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Heading:
     """A section title."""
 
     text: str
+    level: int = 2
 
 
 Block = Table | Text | Heading
@@ -60,10 +66,17 @@ Block = Table | Text | Heading
 
 @dataclass(frozen=True)
 class Document:
-    """A titled sequence of paragraphs, headings and tables."""
+    """A titled sequence of paragraphs, headings and tables.
+
+    `data` is the table that formats of a single table write; the first one if None.
+    """
 
     title: str
     blocks: tuple[Block, ...] = field(default_factory=tuple)
+    data: Table | None = None
+
+    def __add__(self, blocks: tuple[Block, ...]) -> Document:
+        return replace(self, blocks=(*self.blocks, *blocks))
 
     @property
     def tables(self) -> list[Table]:

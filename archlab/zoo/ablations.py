@@ -41,7 +41,8 @@ def reductions(graph: Graph, kernel: int | None = None) -> Selection:
         fed = _after(graph, node, FOLLOWERS)
         if fed is None or not isinstance(fed.op, Conv2d):
             return False
-        return min(fed.op.kernel) > 1 if kernel is None else fed.op.kernel == (kernel, kernel)
+        size: tuple[int, int] = fed.op.kernel
+        return min(size) > 1 if kernel is None else size == (kernel, kernel)
 
     return select(graph, Conv2d, where=reduces)
 
@@ -89,7 +90,11 @@ def fc4096_head(graph: Graph) -> Graph:
     heads = _averaged_heads(graph).expect()
     classifiers = [_behind_average(graph, node) for node in heads.nodes]
     names = {node.name for node in classifiers if node is not None}
-    dropouts = {n.name for n in graph.nodes if isinstance(n.op, Dropout) and any(r.name in names for r in graph.readers[n.name])}
+    dropouts = {
+        n.name
+        for n in graph.nodes
+        if isinstance(n.op, Dropout) and any(r.name in names for r in graph.readers[n.name])
+    }
     graph = heads.remove()
     if dropouts:
         graph = select(graph, Dropout, where=lambda _, node: node.name in dropouts).remove()
@@ -123,7 +128,8 @@ def batch_norm(graph: Graph) -> Graph:
         return reader is None or not isinstance(reader.op, BatchNorm)
 
     def normed(_: Graph, node: Node) -> Chain:
-        return [(node.name, replace(node.op, bias=False)), (f"{node.name}_bn", BatchNorm())]  # type: ignore[call-arg]
+        op: Any = node.op
+        return [(node.name, replace(op, bias=False)), (f"{node.name}_bn", BatchNorm())]
 
     return select(graph, Conv2d, where=bare).swap(normed)
 
@@ -131,19 +137,20 @@ def batch_norm(graph: Graph) -> Graph:
 def factorized_5x5(graph: Graph) -> Graph:
     """Make each 5×5 convolution r→n two 3×3 ones, r→n→n, with the norm and activation in between, too."""
 
-    def five(_: Graph, node: Node) -> bool:
+    def plain(_: Graph, node: Node) -> bool:
         op: Any = node.op
-        return op.kernel == (5, 5) and op.stride == op.dilation == (1, 1) and op.padding == (2, 2)
+        return bool(op.kernel == (5, 5) and op.stride == op.dilation == (1, 1) and op.padding == (2, 2))
 
     def pair(graph: Graph, node: Node) -> Chain:
-        op: Any = replace(node.op, kernel=3, padding=1)  # type: ignore[call-arg]
+        five: Any = node.op
+        op = replace(five, kernel=3, padding=1)
         between = [
             (f"{node.name}_1{follower.name.removeprefix(node.name)}", follower.op)
             for follower in trailing(graph, node, FOLLOWERS)
         ]
         return [(f"{node.name}_1", op), *between, (f"{node.name}_2", op)]
 
-    return select(graph, Conv2d, where=five).swap(pair)
+    return select(graph, Conv2d, where=plain).swap(pair)
 
 
 def separable_stem(graph: Graph) -> Graph:
@@ -159,7 +166,10 @@ def separable_stem(graph: Graph) -> Graph:
         block = node.block or node.name
         depthwise = replace(op, out_channels=channels * 8, groups=channels, bias=False)
         kernel = "x".join(map(str, op.kernel))
-        return [(f"{block}/{kernel}_depthwise", depthwise), (f"{block}/pointwise", Conv2d(op.out_channels, 1, bias=op.bias))]
+        return [
+            (f"{block}/{kernel}_depthwise", depthwise),
+            (f"{block}/pointwise", Conv2d(op.out_channels, 1, bias=op.bias)),
+        ]
 
     return select(graph, Conv2d, where=first).swap(separable)
 
@@ -231,7 +241,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     ),
     "no_aux": Ablation(
         no_aux,
-        "The auxiliary heads nearly double the parameters of training and add half a percent of work; inference has none.",
+        "The auxiliary heads nearly double the parameters of training for 0.5 % more work; inference has none.",
         f"{PAPER}, section 5",
     ),
 }
@@ -244,9 +254,7 @@ def apply(graph: Graph, name: str) -> Graph:
     try:
         changed = ABLATIONS[name].apply(graph)
     except AblationError:
-        raise AblationError(
-            f"{graph.name}: ablation {name!r} matches no layer of this graph; leave it out"
-        ) from None
+        raise AblationError(f"{graph.name}: ablation {name!r} matches no layer of this graph; leave it out") from None
     return replace(changed, name=f"{graph.name}+{name}")
 
 

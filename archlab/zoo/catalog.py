@@ -94,9 +94,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 def build(name: str, arguments: Mapping[str, Any] | None = None) -> Graph:
     """Return an architecture by name; raise `UsageError` for an unknown name or argument."""
     if name not in ARCHITECTURES:
-        raise UsageError(
-            f"unknown architecture {name!r}{nearest(name, ARCHITECTURES)} (see: archlab list)"
-        )
+        raise UsageError(f"unknown architecture {name!r}{nearest(name, ARCHITECTURES)} (see: archlab list)")
     constructor = ARCHITECTURES[name].build
     if arguments:
         from inspect import signature
@@ -105,5 +103,7 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> Graph:
         for argument in arguments:
             if argument not in accepted:
                 known = ", ".join(accepted) or "none"
-                raise UsageError(f"{name} takes no argument {argument!r}{nearest(argument, accepted)} (it takes: {known})")
+                raise UsageError(
+                    f"{name} takes no argument {argument!r}{nearest(argument, accepted)} (it takes: {known})"
+                )
     return constructor(**(arguments or {}))

@@ -43,7 +43,7 @@ PLACES: Mapping[str, tuple[int, int]] = {
 class Variant:
     """What differs between implementations of the same network."""
 
-    style: Style = Style()
+    style: Style = field(default_factory=Style)
     widths: Mapping[str, Widths] = field(default_factory=lambda: TABLE_1)
     lrn: bool = True
     pool4: int = 3

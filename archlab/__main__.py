@@ -1,0 +1,5 @@
+"""`python -m archlab` is the command line."""
+
+from archlab.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""Targets: `SOURCE[+ABLATION…][@INPUT]` texts, and the graphs they name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from archlab.errors import ReadError, UsageError
+from archlab.ir import Graph, TensorSpec
+from archlab.zoo import ablations, catalog
+
+_SIZES = re.compile(r"[1-9][0-9]{0,17}(x[1-9][0-9]{0,17})*")
+_SHAPE_HELP = "write 1x3x256x256, or 256x192 or 256 for an image's sides"
+_READABLE = (".json",)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target's parts: where the graph comes from, the ablations in order, the input text if any."""
+
+    source: str
+    ablations: tuple[str, ...] = ()
+    input: str = ""
+
+
+def parse(text: str) -> Target:
+    """Return a target's parts; an existing file wins whole. Raise `UsageError` for a malformed text."""
+    if os.path.isfile(text):
+        return Target(text)
+    body, at, size = text.rpartition("@")
+    if not at:
+        body, size = text, ""
+    elif not _SIZES.fullmatch(size):
+        raise UsageError(f"target {text!r}: {size!r} is no input size; {_SHAPE_HELP}")
+    parts = body.split("+")
+    for end in range(len(parts), 1, -1):
+        if os.path.isfile(joined := "+".join(parts[:end])):
+            parts[:end] = [joined]
+            break
+    if not all(parts):
+        raise UsageError(f"target {text!r}: a target is SOURCE[+ABLATION…][@INPUT], such as googlenet+naive@256")
+    return Target(parts[0], tuple(parts[1:]), size)
+
+
+def load(text: str, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None) -> Graph:
+    """Return the graph that a target names, its ablations applied, for the inputs asked for.
+
+    `inputs` are texts ``[name=]SHAPE[:dtype]``; `arguments` go to the architecture's constructor.
+    Raises `UsageError` for what cannot be asked, `ReadError`, `GraphError` or `ShapeError` for what
+    cannot be read or built.
+    """
+    target = parse(text)
+    graph = _source(target.source, arguments or {})
+    for name in target.ablations:
+        graph = ablations.apply(graph, name)
+    if target.input:
+        graph = graph.with_inputs(_resized(graph, target.input, "@"))
+    for given in inputs:
+        graph = graph.with_inputs(_resized(graph, given, "--input "))
+    return replace(graph, name=text) if target.source == graph.name.split("+")[0] else graph
+
+
+def _source(source: str, arguments: Mapping[str, Any]) -> Graph:
+    path = Path(source)
+    if not path.is_file() and path.suffix not in _READABLE:
+        return catalog.build(source, arguments)
+    if arguments:
+        raise UsageError(f"{source}: a graph file takes no constructor arguments")
+    if path.suffix not in _READABLE:
+        raise ReadError(f"{source}: not a kind of file that archlab reads ({', '.join(_READABLE)})")
+    from archlab.sources.json import read_file
+
+    return read_file(path)
+
+
+def _resized(graph: Graph, given: str, option: str) -> Mapping[str, TensorSpec]:
+    """Return the input that a text ``[name=]SHAPE[:dtype]`` asks for."""
+    name, named, rest = given.rpartition("=")
+    size, _, dtype = rest.partition(":")
+    if not _SIZES.fullmatch(size):
+        raise UsageError(f"{option}{given}: {size!r} is no shape; {_SHAPE_HELP}")
+    if not named:
+        if len(graph.inputs) != 1:
+            raise UsageError(
+                f"{option}{given}: {graph.name} has the inputs {', '.join(graph.inputs)}; name one: NAME={rest}"
+            )
+        name = next(iter(graph.inputs))
+    old = graph.inputs.get(name)
+    shape = tuple(map(int, size.split("x")))
+    if old is not None and len(old.shape) == 4 and len(shape) < 3:
+        shape = (*old.shape[:2], shape[0], shape[-1])
+    elif option == "@" and len(shape) < 3:
+        raise UsageError(f"{option}{given}: {graph.name} does not read an image; give the whole shape")
+    return {name: TensorSpec(shape, dtype or (old.dtype if old else "float32"))}
