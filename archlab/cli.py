@@ -139,11 +139,12 @@ def profile(
 ) -> None:
     """Count one architecture: a row a layer or a block, and the totals."""
     from archlab import api
-    from archlab.report.columns import DEFAULT
+    from archlab.report.columns import Shaping
     from archlab.report.views import profile_document
 
+    shaping = Shaping(_columns(columns), depth, sort, top)
     result = api.profile(_load(target, input, arg), mode=mode.value, convention=convention)
-    document = profile_document(result, _columns(columns) or DEFAULT, depth, sort, top)
+    document = profile_document(result, shaping)
     _emit(document, Format.json if json else format, output, exact, data=result.to_dict)
     _finish(strict and bool(result.uncounted or result.assumed))
 
@@ -168,10 +169,11 @@ def compare(
 ) -> None:
     """Compare architectures; the first name typed is the base."""
     from archlab import api
-    from archlab.report.comparing import Shaping, comparison_document
+    from archlab.report.columns import Shaping
+    from archlab.report.comparing import comparison_document
     from archlab.report.table import Text
 
-    shaping = Shaping(_columns(columns) or Shaping.columns, depth, sort, top)
+    shaping = Shaping(_columns(columns), depth, sort, top)
     graphs = [_load(target, input, arg) for target in (base, *others)]
     result = api.compare(*graphs, mode=mode.value, convention=convention)
     document = comparison_document(result, shaping, exact)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import archlab
 from archlab.errors import UsageError
 from archlab.report import html, latex, markdown, terminal
-from archlab.report.columns import COSTS, cost_table
+from archlab.report.columns import COSTS, Shaping, cost_table
+from archlab.report.comparing import comparison_document
 from archlab.report.data import profile_frame, render_csv, table_frame
 from archlab.report.numbers import cells, change, human, in_bytes, times
 from archlab.report.table import Column, Document, Heading, Table, Text
@@ -83,7 +84,7 @@ def test_a_row_of_another_length_is_refused() -> None:
 )
 def test_every_count_column_sums_to_its_printed_total(options: dict[str, object]) -> None:
     names = tuple(name for name in COSTS if name != "intensity")
-    table = cost_table(archlab.profile("googlenet"), names, **options)  # type: ignore[arg-type]
+    table = cost_table(archlab.profile("googlenet"), Shaping(names, **options))  # type: ignore[arg-type]
     assert table.total is not None
     for i, column in enumerate(table.columns):
         if column.kind in ("count", "bytes"):
@@ -91,14 +92,26 @@ def test_every_count_column_sums_to_its_printed_total(options: dict[str, object]
 
 
 def test_sort_and_top_keep_the_largest_and_sum_up_the_rest() -> None:
-    table = cost_table(archlab.profile("googlenet"), ("macs",), sort="macs", top=2)
+    table = cost_table(archlab.profile("googlenet"), Shaping(("macs",), sort="macs", top=2))
     assert [row[0] for row in table.rows[:2]] == ["conv2/3x3", "inception_3b/3x3"]  # 346.8 M, 173.4 M
     assert re.fullmatch(r"… \d+ more layers", table.rows[2][0])
 
 
 def test_an_unknown_column_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown column 'mac_s'; did you mean 'mac'|'macs'"):
-        cost_table(archlab.profile("naive"), ("mac_s",))
+        Shaping(("mac_s",))
+
+
+def test_receptive_fields_are_columns_of_layers() -> None:
+    table = cost_table(archlab.profile("googlenet"), Shaping(("receptive_field", "effective_stride")))
+    rows = {row[0]: tuple(row[3:]) for row in table.rows}
+    assert rows["inception_5b/output"] == (715, 32)  # facts section 7
+    assert rows["linear"] == (None, None)
+
+
+def test_a_comparison_refuses_columns_that_only_a_profile_has() -> None:
+    with pytest.raises(UsageError, match="a comparison has no column 'share'"):
+        comparison_document(archlab.compare("naive", "reduced"), Shaping(("share",)))
 
 
 def sample() -> Document:

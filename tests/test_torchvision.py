@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 import torch
-import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 import archlab
+
+torchvision = pytest.importorskip("torchvision", reason="no torchvision belongs to this build of torch")
 
 TWINS = {
     "googlenet-torchvision": ("googlenet", {"aux_logits": True, "init_weights": False}),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from archlab.analyses.receptive_field import ReceptiveField, receptive_field
 from archlab.cost import Cost, total
 from archlab.errors import UsageError, nearest
 from archlab.ir import OPERATION_CLASSES
@@ -39,58 +40,75 @@ COSTS: dict[str, CostColumn] = {
     },
 }
 SHARE = Column("share", "share", "", 6, "share")
-PROFILE_COLUMNS = (*COSTS, "share")
+REACH: dict[str, Column] = {
+    "receptive_field": Column("receptive field", importance=2, key="receptive_field"),
+    "effective_stride": Column("stride", importance=2, key="effective_stride"),
+    "effective_padding": Column("padding", importance=2, key="effective_padding"),
+}
+"""Columns of the receptive field, which layers have and blocks have not."""
 DEFAULT = ("params", "macs", "share", "flops", "activations", "bytes_moved", "intensity")
 
 
-def chosen(names: Sequence[str], known: Collection[str]) -> Sequence[str]:
-    """Return column names as they are; raise `UsageError` for one that does not exist."""
+@dataclass(frozen=True)
+class Shaping:
+    """How a table of layers or blocks is cut: its columns, the depth of blocks, the order, the number of rows.
+
+    `sort` puts the rows first that take most of a column (in a comparison: that differ most); `top`
+    keeps that many and sums the rest in one more, so that every column still adds up to its total.
+    """
+
+    columns: tuple[str, ...] = ()
+    depth: int | None = None
+    sort: str | None = None
+    top: int | None = None
+
+    def __post_init__(self) -> None:
+        _known(self.columns, (*COSTS, SHARE.key, *REACH))
+        _known([self.sort] if self.sort else [], (*COSTS, SHARE.key))
+        for name, value in (("depth", self.depth), ("top", self.top)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, got {value}")
+
+
+def _known(names: Iterable[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise UsageError(f"unknown column {name!r}{nearest(name, known)} (columns: {', '.join(known)})")
-    return names
 
 
-def cost_table(
-    profile: Profile,
-    names: Sequence[str] = DEFAULT,
-    depth: int | None = None,
-    sort: str | None = None,
-    top: int | None = None,
-) -> Table:
-    """Return a row a layer, or a row a block of `depth` path parts.
+def cost_table(profile: Profile, shaping: Shaping | None = None) -> Table:
+    """Return a row a layer, or a row a block, with the totals."""
+    shaping = shaping or Shaping()
+    names = shaping.columns or DEFAULT
+    heads, entries = _entries(profile, shaping.depth)
+    if shaping.sort is not None:
+        by = COSTS["macs" if shaping.sort == SHARE.key else shaping.sort]
+        entries.sort(key=lambda entry: -by.get(entry[1]))
+    if shaping.top is not None and len(entries) > shaping.top:
+        rest, entries = entries[shaping.top :], entries[: shaping.top]
+        words = f"… {len(rest)} more {'layers' if shaping.depth is None else 'blocks'}"
+        entries.append(((words, *[""] * (len(heads) - 1)), total(cost for _, cost in rest)))
+    fields = receptive_field(profile.graph) if shaping.depth is None and REACH.keys() & set(names) else {}
 
-    `sort` orders by a column, largest first; `top` keeps the first rows and sums the rest in one
-    more, so that every column still adds up to its total.
-    """
-    if top is not None and top < 1:
-        raise UsageError(f"--top must be at least 1, got {top}")
-    heads, entries = _entries(profile, depth)
-    if sort is not None:
-        chosen([sort], PROFILE_COLUMNS)
-        entries.sort(key=lambda entry: -COSTS["macs" if sort == "share" else sort].get(entry[1]))
-    rest = entries[top:] if top is not None else []
-    entries = entries[:top]
-    if rest:
-        unit = "layers" if depth is None else "blocks"
-        entries.append(((f"… {len(rest)} more {unit}", *[""] * (len(heads) - 1)), total(cost for _, cost in rest)))
-    names = chosen(names, PROFILE_COLUMNS)
-    columns = (*heads, *(SHARE if name == "share" else COSTS[name].column for name in names))
+    def row(words: tuple[str, ...], cost: Cost) -> list[Any]:
+        return [*words, *(_value(name, cost, profile.total, fields.get(words[0])) for name in names)]
 
-    def values(cost: Cost) -> list[Any]:
-        return [_value(name, cost, profile.total) for name in names]
-
-    return Table(
-        columns,
-        [(*words, *values(cost)) for words, cost in entries],
-        total=("total", *[""] * (len(heads) - 1), *values(profile.total)),
-    )
+    columns = (*heads, *(COSTS[name].column if name in COSTS else REACH.get(name, SHARE) for name in names))
+    blank = [""] * (len(heads) - 1)
+    return Table(columns, [row(*entry) for entry in entries], total=row(("total", *blank), profile.total))
 
 
-def _value(name: str, cost: Cost, whole: Cost) -> Any:
-    if name == "share":
+def _value(name: str, cost: Cost, whole: Cost, field: ReceptiveField | None) -> Any:
+    if name == SHARE.key:
         return cost.macs / whole.macs if whole.macs else 0.0
-    return COSTS[name].get(cost)
+    if name not in REACH:
+        return COSTS[name].get(cost)
+    if field is None:
+        return None
+    value = {"receptive_field": field.size, "effective_stride": field.stride, "effective_padding": field.padding}[
+        name
+    ]
+    return value if isinstance(value, int) else "x".join(map(str, value))
 
 
 def _entries(profile: Profile, depth: int | None) -> tuple[tuple[Column, ...], list[tuple[tuple[str, ...], Cost]]]:

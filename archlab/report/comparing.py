@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from archlab.comparisons import Comparison
 from archlab.cost import Cost, total
 from archlab.errors import UsageError
 from archlab.profiles import Layer, Profile
-from archlab.report.columns import COSTS, chosen, shape
+from archlab.report.columns import COSTS, Shaping, shape
 from archlab.report.numbers import change, human, in_bytes
 from archlab.report.table import ESSENTIAL, Block, Column, Document, Heading, Table, Text
 
@@ -31,24 +31,6 @@ _METRICS = {
 }
 """The rows of the totals, by metric."""
 _BYTES = ("bytes_moved", "peak_memory", "weight_bytes")
-
-
-@dataclass(frozen=True)
-class Shaping:
-    """How the table of layers or blocks is cut: its columns, the depth of blocks, the order, the number of rows.
-
-    `sort` puts the rows that differ most in a column first; `top` keeps that many and sums the rest.
-    """
-
-    columns: tuple[str, ...] = ("macs", "params")
-    depth: int | None = None
-    sort: str | None = None
-    top: int | None = None
-
-    def __post_init__(self) -> None:
-        chosen([*self.columns, *([self.sort] if self.sort else [])], COSTS)
-        if self.top is not None and self.top < 1:
-            raise UsageError(f"--top must be at least 1, got {self.top}")
 
 
 def comparison_document(comparison: Comparison, shaping: Shaping | None = None, exact: bool = False) -> Document:
@@ -115,7 +97,7 @@ def totals(comparison: Comparison, exact: bool = False) -> Table:
 def cost_table(comparison: Comparison, shaping: Shaping) -> Table:
     """Return a row a layer or a block, with each subject's value of each column."""
     heads, entries = _layers(comparison) if shaping.depth is None else _blocks(comparison, shaping)
-    names = shaping.columns
+    names = _names(shaping)
     if shaping.sort is not None or shaping.top is not None:
         entries.sort(key=lambda entry: -_spread(shaping.sort or names[0], entry[1]))
     end = tuple(profile.total for profile in comparison.subjects)
@@ -129,6 +111,15 @@ def cost_table(comparison: Comparison, shaping: Shaping) -> Table:
     return Table(
         columns, [(*words, *_values(names, costs)) for words, costs in entries], total=(*blank, *_values(names, end))
     )
+
+
+def _names(shaping: Shaping) -> tuple[str, ...]:
+    """Return the columns of a comparison; raise `UsageError` for one that only a profile has."""
+    names = shaping.columns or ("macs", "params")
+    for name in (*names, *([shaping.sort] if shaping.sort else [])):
+        if name not in COSTS:
+            raise UsageError(f"a comparison has no column {name!r} (columns: {', '.join(COSTS)})")
+    return names
 
 
 def _layers(comparison: Comparison) -> tuple[tuple[Column, ...], list[Entry]]:
@@ -147,8 +138,8 @@ def _blocks(comparison: Comparison, shaping: Shaping) -> tuple[tuple[Column, ...
     layers = (layer for row in comparison.rows for layer in row.layers if layer)
     names = dict.fromkeys("/".join(layer.name.split("/")[: shaping.depth]) for layer in layers)
     blocks: list[Entry] = [((name,), tuple(group.get(name) for group in groups)) for name in names]
-    empty = [costs for _, costs in blocks if not any(_values(shaping.columns, costs))]
-    entries = [(words, costs) for words, costs in blocks if any(_values(shaping.columns, costs))]
+    empty = [costs for _, costs in blocks if not any(_values(_names(shaping), costs))]
+    entries = [(words, costs) for words, costs in blocks if any(_values(_names(shaping), costs))]
     if empty:
         sums = tuple(total(cost for costs in empty if (cost := costs[i]) is not None) for i in range(len(groups)))
         entries.append(((f"… {len(empty)} more with 0",), sums))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from archlab.formula import Formula
 from archlab.profiles import Layer, Profile
-from archlab.report.columns import DEFAULT, cost_table, shape
+from archlab.report.columns import Shaping, cost_table, shape
 from archlab.report.numbers import human, in_bytes
 from archlab.report.table import Column, Document, Table, Text
 
@@ -20,17 +20,11 @@ CLASS_NAMES: Mapping[str, str] = {
 }
 
 
-def profile_document(
-    profile: Profile,
-    columns: Sequence[str] = DEFAULT,
-    depth: int | None = None,
-    sort: str | None = None,
-    top: int | None = None,
-) -> Document:
+def profile_document(profile: Profile, shaping: Shaping | None = None) -> Document:
     """Return a profile's table and its totals, each with every digit."""
     return Document(
         f"{profile.subject} · {profile.mode} · {_given(profile)}",
-        (cost_table(profile, columns, depth, sort, top), totals_table(profile), Text(completeness(profile))),
+        (cost_table(profile, shaping), totals_table(profile), Text(completeness(profile))),
     )
 
 

@@ -1,0 +1,1 @@
+"""Studies: the reports that archlab renders about its own zoo, each a function that returns a Document."""

@@ -1,0 +1,60 @@
+"""Rendering the reports into a folder, and finding those that no longer say what the code says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from archlab.errors import OutputError
+from archlab.report.files import write
+from archlab.report.markdown import render
+from archlab.report.table import Document
+from archlab.studies.ablations import study as googlenet_ablations
+from archlab.studies.googlenet import study as googlenet
+from archlab.studies.reduction import study as one_by_one_reduction
+from archlab.studies.table_1 import study as paper_table_1
+
+STUDIES: Mapping[str, Callable[[], Document]] = {
+    "googlenet.md": googlenet,
+    "1x1-reduction.md": one_by_one_reduction,
+    "googlenet-ablations.md": googlenet_ablations,
+    "paper-table-1.md": paper_table_1,
+}
+"""Every report by its file name."""
+
+
+def render_all(folder: str | os.PathLike[str]) -> list[Path]:
+    """Render every report into a folder, made if it is missing, and return the paths written.
+
+    Raises `OutputError` if the folder cannot be made or a file cannot be written.
+    """
+    texts = {name: render(study()) for name, study in STUDIES.items()}
+    home = Path(folder)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"cannot make the folder {os.fspath(folder)}: {reason}; choose another with --folder"
+        ) from None
+    for name, text in texts.items():
+        write(home / name, text)
+    return [home / name for name in texts]
+
+
+def stale(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the reports that are missing in a folder or differ from what is rendered now.
+
+    Raises `OutputError` for one that is there and cannot be read.
+    """
+    return [name for name, study in STUDIES.items() if _read(Path(folder) / name) != render(study()).encode()]
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror or error}; render it anew: archlab report") from None
