@@ -122,8 +122,8 @@ def require_integer(value: Any, what: str, least: int) -> Any:
 
 
 def _plain_integer(value: Any, what: str) -> Any:
-    if getattr(value, "ndim", 0) or (_is_symbolic(value) and value.is_integer is not False):
-        return int(value) if getattr(value, "is_Integer", False) else value
+    if getattr(value, "ndim", 0) or (_is_symbolic(value) and not value.is_number and value.is_integer is not False):
+        return value
     try:
         require(not isinstance(value, bool), "{} must be an integer, got {!r}", what, value)
         return operator.index(value)

@@ -89,13 +89,13 @@ def evaluate(graph: Graph, bindings: Bindings, mode: str = "inference") -> Evalu
     symbolic = any(_is_symbolic(value) for value in flat)
     if arrays and symbolic:
         raise UsageError("bind arrays or symbols, not both")
+    common = _broadcast_shape(arrays)
     with assuming() as assumptions:
         specs, cost = _walk(graph, values)
     shapes = {name: tuple(spec.shape for spec in outputs) for name, outputs in specs.items()}
     if arrays:
-        from archlab.analyses.exact import broadcast_shape, plain_array
+        from archlab.analyses.exact import plain_array
 
-        common = broadcast_shape(arrays)
         cost = _mapped(cost, lambda count: plain_array(count, common))
         shapes = {name: tuple(tuple(map(plain_array, s)) for s in outputs) for name, outputs in shapes.items()}
     elif symbolic:
@@ -179,11 +179,19 @@ def _is_symbolic(value: Any) -> bool:
     return bool(getattr(value, "free_symbols", None))
 
 
-def _closed_form(count: Any) -> Any:
-    import sympy
+def _broadcast_shape(arrays: list[Any]) -> tuple[int, ...]:
+    if not arrays:
+        return ()
+    from archlab.analyses.exact import broadcast_shape
 
-    expanded = sympy.expand(count)
-    return int(expanded) if expanded.is_Integer else expanded
+    return broadcast_shape(arrays)
+
+
+def _closed_form(count: Any) -> Any:
+    """Return a polynomial multiplied out; with ⌊·⌋, min or max in it, that would only hide what they hold."""
+    if not _is_symbolic(count):
+        return int(count)
+    return count.expand() if count.is_polynomial(*count.free_symbols) else count
 
 
 def _mapped(cost: Cost, change: Any) -> Cost:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archlab.dims import ceil_div, gcd, require
+from archlab.dims import gcd, require
 from archlab.formula import Formula
 from archlab.ir import Op, TensorSpec
 from archlab.ops.elements import element_factors, per_element
@@ -167,15 +167,10 @@ class AdaptiveAvgPool2d(Op):
         return nn.AdaptiveAvgPool2d(self.output_size)
 
 
-def adaptive_windows(size: int, count: int) -> list[Pair]:
-    """Return the [start, end) of each window, as torch divides `size` positions into `count`."""
-    return [(i * size // count, ceil_div((i + 1) * size, count)) for i in range(count)]
-
-
 def _window_sum(size: int, count: int) -> int:
-    """Return Σ(end - start) over `adaptive_windows`.
+    """Return Σ(end - start) over the windows [⌊i·size/count⌋, ⌈(i+1)·size/count⌉), i = 0..count-1.
 
-    With g = gcd(size, count): Σ⌊i·size/count⌋ is the same for i = 0..count-1 as for 1..count but for the
-    last term, `size`; and ⌈·⌉ exceeds ⌊·⌋ by 1 except at the g values of i where the division is even.
+    The starts and the ends rounded down are the same numbers but for the last end, `size`; rounding up
+    adds 1 to each end except at the gcd(size, count) ones that are whole.
     """
     return size + count - gcd(size, count)  # type: ignore[no-any-return]

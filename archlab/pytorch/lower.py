@@ -63,6 +63,11 @@ class LoweredGraph(nn.Module):
         super().__init__()
         inference = graph.in_mode("inference")
         nodes = {_path(node): node for node in graph.nodes if not node.op.is_input}
+        for path, node in nodes.items():
+            if "training" in path:
+                raise UsageError(
+                    f"{graph.name}: {node.name}: torch keeps the name 'training' for itself; rename the layer"
+                )
         with nullcontext() if device is None else torch.device(device):
             leaves = {path: node.op.to_torch(modules, *graph.input_specs(node)) for path, node in nodes.items()}
             tensors = _take_tensors(nodes, leaves, graph.params)

@@ -26,7 +26,7 @@ def _same_upper(x: Tensor, module: Any, fill: float, most: tuple[int, int] | Non
     (top, bottom), (left, right) = sides
     if top == bottom and left == right and (most is None or (top <= most[0] and left <= most[1])):
         return x, (top, left)
-    return functional.pad(x, (left, right, top, bottom), value=fill), 0
+    return functional.pad(x, (left, right, top, bottom), value=fill), (0, 0)
 
 
 def _both(value: Any) -> tuple[int, int]:

@@ -41,7 +41,7 @@ def _broadcast_matmul(layer: Layer) -> tuple[str, Formula]:
 
 
 def _vector_product(layer: Layer) -> tuple[str, Formula] | None:
-    if len(layer.inputs[1].shape) != 1:
+    if all(len(spec.shape) != 1 for spec in layer.inputs):
         return None
     return "torch's counter has no rule for aten.mv and aten.dot", Formula()
 

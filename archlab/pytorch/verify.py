@@ -15,7 +15,6 @@ from archlab.pytorch.reasons import explain
 from archlab.verifications import UNEXPLAINED, Check, Count, Reading, Row, Verification
 
 
-
 def verify(graph: Graph, mode: str = "inference") -> Verification:
     """Lower a graph to the meta device and compare it with what torch has and what two counters count.
 

@@ -160,10 +160,13 @@ def separable_stem(graph: Graph) -> Graph:
         op: Any = node.op
         return graph.node(node.inputs[0][0]).op.is_input and op.groups == 1 and min(op.kernel) > 1
 
+    stem = select(graph, Conv2d, where=first)
+
     def separable(graph: Graph, node: Node) -> Chain:
         op: Any = node.op
         channels = graph.input_specs(node)[0].shape[1]
-        block = node.block or node.name
+        # A module alone has several first convolutions in one block; each then makes a block of its own.
+        block = (node.block if len(stem) == 1 else "") or node.name
         depthwise = replace(op, out_channels=channels * 8, groups=channels, bias=False)
         kernel = "x".join(map(str, op.kernel))
         return [
@@ -171,7 +174,7 @@ def separable_stem(graph: Graph) -> Graph:
             (f"{block}/pointwise", Conv2d(op.out_channels, 1, bias=op.bias)),
         ]
 
-    return select(graph, Conv2d, where=first).swap(separable)
+    return stem.swap(separable)
 
 
 @dataclass(frozen=True)

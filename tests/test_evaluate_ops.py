@@ -1,0 +1,181 @@
+"""`evaluate`, op by op: ints, arrays and symbols give the same counts and shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy
+import pytest
+import sympy
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from archlab.analyses.evaluate import Evaluation, evaluate
+from archlab.cost import METRICS, Cost
+from archlab.errors import ShapeError, UsageError
+from archlab.ir import OPERATION_CLASSES, Graph, Node
+from archlab.ops import ALL, BY_NAME
+from archlab.profiles import profile_graph
+
+Sizes = dict[str, Any]
+
+
+def pair(least: int, most: int) -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(least, most), st.integers(least, most))
+
+
+IMAGE = st.tuples(st.integers(1, 3), st.sampled_from([4, 8, 12]), st.integers(4, 16), st.integers(4, 16))
+ANY = st.one_of(IMAGE, st.tuples(st.integers(1, 5), st.integers(1, 5)))
+BOOL = st.booleans()
+CONV = {
+    "out_channels": st.sampled_from([4, 8, 24]),
+    "kernel": pair(1, 3),
+    "stride": pair(1, 3),
+    "dilation": pair(1, 2),
+}
+GROUPS = {"groups": st.sampled_from([1, 2, 4])}
+POOL = {"kernel": pair(1, 4), "stride": pair(1, 3)}
+ROW = st.integers(1, 4)
+
+# Per op, for some more than once: what stays fixed in one evaluation, what varies, and the shapes read.
+CASES: list[tuple[str, Sizes, Sizes, st.SearchStrategy[Any]]] = [
+    ("Input", {}, {}, st.tuples(ANY)),
+    ("Conv2d", {"bias": BOOL}, {**CONV, **GROUPS, "padding": pair(0, 3)}, st.tuples(IMAGE)),
+    ("Conv2d", {"bias": BOOL, "padding": st.just("same_upper")}, {**CONV, **GROUPS}, st.tuples(IMAGE)),
+    (
+        "Conv2d",
+        {"padding": st.just("same")},
+        {**CONV, "stride": st.just((1, 1)), "dilation": st.just((1, 1))},
+        st.tuples(IMAGE),
+    ),
+    (
+        "ConvTranspose2d",
+        {"bias": BOOL},
+        {**CONV, **GROUPS, "padding": pair(0, 1), "output_padding": pair(0, 1)},
+        st.tuples(IMAGE),
+    ),
+    ("MaxPool2d", {"ceil_mode": BOOL}, {**POOL, "padding": pair(0, 1), "dilation": pair(1, 2)}, st.tuples(IMAGE)),
+    ("MaxPool2d", {"padding": st.just("same_upper")}, POOL, st.tuples(IMAGE)),
+    ("AvgPool2d", {"ceil_mode": BOOL}, {**POOL, "padding": pair(0, 1)}, st.tuples(IMAGE)),
+    ("GlobalAvgPool2d", {}, {}, st.tuples(IMAGE)),
+    ("AdaptiveAvgPool2d", {}, {"output_size": pair(1, 20)}, st.tuples(IMAGE)),
+    ("Linear", {"bias": BOOL}, {"out_features": st.integers(1, 9)}, st.tuples(ANY)),
+    ("MatMul", {}, {}, st.builds(lambda b, m, k, p: ((b, m, k), (b, k, p)), ROW, ROW, ROW, ROW)),
+    ("MatMul", {}, {}, st.builds(lambda b, c, m, k, p: ((b, 1, m, k), (c, k, p)), ROW, ROW, ROW, ROW, ROW)),
+    ("MatMul", {}, {}, st.builds(lambda m, k: ((m, k), (k,)), ROW, ROW)),
+    ("BatchNorm", {"scale": BOOL, "training": BOOL}, {}, st.tuples(ANY)),
+    ("LayerNorm", {"dims": st.integers(1, 2)}, {}, st.tuples(ANY)),
+    ("LocalResponseNorm", {}, {"size": st.integers(1, 7)}, st.tuples(IMAGE)),
+    ("ReLU", {}, {}, st.tuples(ANY)),
+    ("GELU", {}, {}, st.tuples(ANY)),
+    ("Sigmoid", {}, {}, st.tuples(ANY)),
+    ("Softmax", {"dim": st.integers(-2, 1)}, {}, st.tuples(ANY)),
+    ("Add", {}, {}, st.builds(lambda x: (x, x), ANY)),
+    ("Add", {}, {}, st.builds(lambda a, b, c: ((a, b, c), (b, 1)), ROW, ROW, ROW)),
+    ("Mul", {}, {}, st.builds(lambda a, b, one: ((a, b), (a, 1 if one else b)), ROW, ROW, BOOL)),
+    ("Concat", {}, {}, st.builds(lambda x, c: (x, (x[0], c, *x[2:])), ANY, ROW)),
+    ("Flatten", {"start_dim": st.integers(0, 1)}, {}, st.tuples(ANY)),
+    ("Reshape", {}, {"shape": st.tuples(st.just("=0"), st.sampled_from([1, 2, 4]), st.just(-1))}, st.tuples(IMAGE)),
+    ("Dropout", {"training": BOOL}, {}, st.tuples(ANY)),
+]
+
+
+def graph_of(name: str, fields: Sizes, shapes: tuple[Any, ...]) -> Graph:
+    """Return inputs x0, x1, … and, unless that is an input, the op itself as node `op`."""
+    nodes = [Node(f"x{i}", BY_NAME["Input"](shape=shape)) for i, shape in enumerate(shapes)]  # type: ignore[call-arg]
+    if name != "Input":
+        nodes.append(Node("op", BY_NAME[name](**fields), tuple((node.name, 0) for node in nodes)))
+    return Graph("g", tuple(nodes), ((nodes[-1].name, 0),))
+
+
+def leaves(value: Any) -> list[Any]:
+    return [leaf for item in value for leaf in leaves(item)] if isinstance(value, tuple) else [value]
+
+
+def zipped(values: list[Any], join: Any) -> Any:
+    """Return one nested value whose leaves are joined from those of several; a text or -1 stays."""
+    if isinstance(values[0], tuple):
+        return tuple(zipped(list(items), join) for items in zip(*values, strict=True))
+    return values[0] if isinstance(values[0], str) or values[0] == -1 else join(values)
+
+
+def bindings_of(configurations: list[tuple[Sizes, tuple[Any, ...]]], join: Any) -> dict[str, Sizes]:
+    fields, shapes = zip(*configurations, strict=True)
+    bound = {f"x{i}": {"shape": zipped([s[i] for s in shapes], join)} for i in range(len(shapes[0]))}
+    return bound | ({"op": {k: zipped([f[k] for f in fields], join) for k in fields[0]}} if fields[0] else {})
+
+
+def at(evaluation: Evaluation, read: Any) -> tuple[Cost, dict[str, tuple[Any, ...]]]:
+    counts = {metric: read(getattr(evaluation.total, metric)) for metric in METRICS}
+    operations = {kind: read(evaluation.total.operations[kind]) for kind in OPERATION_CLASSES}
+    return Cost(**counts, operations=operations), {n: tuple(map(read, s)) for n, s in evaluation.shapes.items()}
+
+
+def expected(graph: Graph) -> tuple[Cost, dict[str, tuple[int, ...]]]:
+    profile = profile_graph(graph, "training" if "training=True" in str(graph.nodes[-1].op) else "inference")
+    return profile.total, {row.name: row.output_shape for row in profile.layers}
+
+
+@pytest.mark.parametrize(("name", "fixed", "sizes", "shapes"), CASES, ids=[case[0] for case in CASES])
+@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(data=st.data())
+def test_ints_arrays_and_symbols_give_the_same_counts_and_shapes(
+    name: str, fixed: Sizes, sizes: Sizes, shapes: st.SearchStrategy[Any], data: st.DataObject
+) -> None:
+    structure = data.draw(st.fixed_dictionaries(fixed))
+    mode = "training" if structure.get("training") else "inference"
+    varying = st.tuples(st.fixed_dictionaries(sizes), shapes).filter(
+        lambda pair: rank == tuple(map(len, pair[1])) if rank else True
+    )
+    rank: tuple[int, ...] = ()
+    found = []
+    for _ in range(3):
+        fields, given_shapes = data.draw(varying)
+        try:
+            found.append((fields, given_shapes, graph_of(name, structure | fields, given_shapes)))
+        except ShapeError:
+            assume(False)
+        rank = tuple(map(len, given_shapes))
+    configurations = [(fields, given_shapes) for fields, given_shapes, _ in found]
+    base = found[0][2]
+
+    stacked = evaluate(base, bindings_of(configurations, numpy.array), mode)
+    symbols: list[tuple[Any, list[int]]] = []
+
+    def symbol(values: list[int]) -> Any:
+        symbols.append((sympy.Symbol(f"s{len(symbols)}", integer=True, nonnegative=True), values))
+        return symbols[-1][0]
+
+    symbolic = evaluate(base, bindings_of(configurations, symbol), mode)
+    for i, (fields, given_shapes, graph) in enumerate(found):
+        plain = evaluate(base, bindings_of([(fields, given_shapes)], lambda values: values[0]), mode)
+        assert at(plain, lambda count: count) == expected(graph)
+        assert at(stacked, lambda count, i=i: count if type(count) is int else int(count[i])) == expected(graph)
+    last = {s: values[-1] for s, values in symbols}
+    assert at(symbolic, lambda count: int(sympy.sympify(count).subs(last))) == expected(found[-1][2])
+    assert all(assumption.subs(last) == sympy.true for assumption in symbolic.assumptions)
+
+
+def test_every_op_has_a_case() -> None:
+    assert {name for name, *_ in CASES} == {op.__name__ for op in ALL}
+
+
+@pytest.mark.parametrize(("name", "fixed", "sizes", "shapes"), CASES, ids=[case[0] for case in CASES])
+@settings(deadline=None, max_examples=3)
+@given(data=st.data())
+def test_every_field_of_an_op_is_a_size_that_may_be_open_or_says_that_it_is_not(
+    name: str, fixed: Sizes, sizes: Sizes, shapes: st.SearchStrategy[Any], data: st.DataObject
+) -> None:
+    """A new field of an op is either varied above or refused here; it cannot end in an error of numpy's."""
+    fields = data.draw(st.fixed_dictionaries(fixed | sizes))
+    try:
+        graph = graph_of(name, fields, data.draw(shapes))
+    except ShapeError:
+        assume(False)
+    node = graph.nodes[-1]
+    varied = {field for case in CASES if case[0] == name for field in case[2]} | {"shape"}
+    for field in (field.name for field in dataclasses.fields(node.op)):  # type: ignore[arg-type]
+        if field not in varied:
+            with pytest.raises(UsageError, match=f"{node.name}: {field} of {name} is no size"):
+                evaluate(graph, {node.name: {field: numpy.array([1, 2])}})
