@@ -33,7 +33,29 @@ _HOMES = {
     "verify": "archlab.api",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "ArchlabError",
+    "Builder",
+    "Comparison",
+    "Cost",
+    "Formula",
+    "Graph",
+    "Node",
+    "Op",
+    "Profile",
+    "TensorSpec",
+    "__version__",
+    "compare",
+    "depth",
+    "evaluate",
+    "load",
+    "lower",
+    "peak_memory",
+    "profile",
+    "receptive_field",
+    "select",
+    "verify",
+]
 
 if TYPE_CHECKING:
     from archlab.analyses.depth import depth

@@ -210,3 +210,11 @@ def test_json_holds_every_count_and_is_plain_data() -> None:
     assert data["input"] == {"input": {"shape": [1, 480, 14, 14], "dtype": "float32"}}
     assert [row["formula"] for row in data["layers"]][1].endswith("= 1·14·14·16·480·1·1 = 1,505,280")
     assert data["uncounted"] == data["assumed"] == {}
+
+
+def test_every_public_name_has_a_home_and_loads() -> None:
+    assert set(archlab.__all__) == {"__version__", *archlab._HOMES} == set(dir(archlab))
+    for name in archlab.__all__:
+        assert getattr(archlab, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        archlab.nothing  # noqa: B018

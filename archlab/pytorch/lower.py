@@ -152,9 +152,8 @@ def _take_tensors(
 ) -> dict[str, Tensor]:
     """Take the tensors that nodes read out of their modules, and return one for each key of the graph.
 
-    The node that a key names gives the values; where there is none, the first reader does. Shapes are
-    torch's own, never the graph's, so that a comparison of the two means something. What no node
-    reads is zeros.
+    The first reader gives a tensor its values, and its shape: torch's own, never the graph's, so that a
+    comparison of the two means something. What no node reads is zeros.
     """
     taken: dict[str, Tensor] = {}
     read = set()
@@ -164,8 +163,8 @@ def _take_tensors(
             leaf = leaves[path]
             store: dict[str, Any] = leaf._parameters if role in leaf._parameters else leaf._buffers
             tensor = store.pop(role, None)
-            if tensor is not None and (key not in taken or _home(key) == (path, role)):
-                taken[key] = tensor
+            if tensor is not None:
+                taken.setdefault(key, tensor)
     for key, param in params.items():
         if key in taken or key not in read:
             dtype = getattr(torch, param.dtype)

@@ -63,8 +63,11 @@ CONTRACTIONS = frozenset({"aten::_convolution_mode"})
 """Operators that multiply and accumulate and that a counter may say it has no rule for."""
 
 
-def explain(layer: Layer, count: Count) -> str:
-    """Return the rule that accounts exactly for the counter's figure and ours, or an empty string."""
+def explain(layer: Layer, count: Count, *, returned: bool = True) -> str:
+    """Return the rule that accounts exactly for the counter's figure and ours, or an empty string.
+
+    `returned` says whether the layer leads to an output.
+    """
     counted, op = count.layers[layer.name], type(layer.node.op)
     for rules, figure in ((BESIDES, counted - layer.cost.macs), (INSTEAD, counted)):
         rule = rules.get(count.name, {}).get(op)
@@ -72,6 +75,8 @@ def explain(layer: Layer, count: Count) -> str:
         if found is not None and found[1].value == figure:
             return f"{found[0]}: {found[1]}"
     if not counted:
+        if count.name == FVCORE and not returned:
+            return "fvcore counts what leads to an output, and this layer leads to none: 0"
         for operator in count.unsupported.get(layer.name, ()):
             if operator in CONTRACTIONS:
                 return f"{count.name} has no rule for {operator}: 0"

@@ -40,17 +40,26 @@ def verify(graph: Graph, mode: str = "inference") -> Verification:
             else:
                 counts.append(count)
                 checks.append(_attribution(count))
-    rows = tuple(
-        Row(layer.name, layer.op, layer.cost.macs, tuple(_reading(layer, count) for count in counts))
-        for layer in layers
-    )
-    return Verification(graph.name, mode, profile.total.macs, rows, tuple(counts), tuple(checks))
+    returned = _leading_to_outputs(profile.graph)
+    rows = []
+    for layer in layers:
+        readings = tuple(_reading(layer, count, layer.name in returned) for count in counts)
+        rows.append(Row(layer.name, layer.op, layer.cost.macs, readings))
+    return Verification(graph.name, mode, profile.total.macs, tuple(rows), tuple(counts), tuple(checks))
 
 
-def _reading(layer: Layer, count: Count) -> Reading:
+def _reading(layer: Layer, count: Count, returned: bool) -> Reading:
     counted, ours = count.layers[layer.name], layer.cost.macs
-    reason = "" if counted == ours else explain(layer, count) or UNEXPLAINED
+    reason = "" if counted == ours else explain(layer, count, returned=returned) or UNEXPLAINED
     return Reading(count.name, counted, counted - ours, reason)
+
+
+def _leading_to_outputs(graph: Graph) -> set[str]:
+    names = {name for name, _ in graph.outputs}
+    for node in reversed(graph.nodes):
+        if node.name in names:
+            names.update(name for name, _ in node.inputs)
+    return names
 
 
 def _parameters(graph: Graph, module: LoweredGraph) -> Iterable[Check]:
