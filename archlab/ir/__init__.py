@@ -1,7 +1,8 @@
 """The graph language: tensors, ops, nodes and graphs. It knows no concrete op and no framework."""
 
 from archlab.ir.builder import Builder
-from archlab.ir.graph import Graph, Node, Param, Ref, Source
+from archlab.ir.graph import Graph
+from archlab.ir.node import Node, Param, Ref, Source
 from archlab.ir.op import MODES, OPERATION_CLASSES, Op
 from archlab.ir.tensor import ITEM_BYTES, LARGEST, Shape, TensorSpec, is_floating, weight_dtype
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from archlab.ir.graph import Graph, Node, Ref
+from archlab.ir.graph import Graph
+from archlab.ir.node import Node, Ref
 from archlab.ir.op import Op
 
 

@@ -9,64 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from archlab.errors import GraphError, ShapeError, UsageError, nearest
-from archlab.ir.op import MODES, Op
+from archlab.ir.node import Node, Param, Ref
+from archlab.ir.op import MODES
 from archlab.ir.tensor import Shape, TensorSpec, is_floating, weight_dtype
-
-Ref = tuple[str, int]
-"""One output of a node: (node name, output index)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """A tensor that a graph keeps: a parameter, or a buffer (kept, not learned)."""
-
-    shape: Shape
-    dtype: str = "float32"
-    trainable: bool = True
-    buffer: bool = False
-
-    spec: TensorSpec = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        spec = TensorSpec(self.shape, self.dtype)
-        object.__setattr__(self, "spec", spec)
-        object.__setattr__(self, "shape", spec.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a node came from; neither pricing nor equality look at it."""
-
-    module: str = ""
-    module_class: str = ""
-    call: int = 0
-    function: str = ""
-    file: str = ""
-    line: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One layer: an op, the tensors it reads, and the keys of the parameters it reads by role.
-
-    A role that `weights` does not name belongs to this node alone, under its own name.
-    """
-
-    name: str
-    op: Op
-    inputs: tuple[Ref, ...] = ()
-    weights: Mapping[str, str] = field(default_factory=dict)
-    train_only: bool = False
-    source: Source | None = field(default=None, compare=False)
-
-    @property
-    def block(self) -> str:
-        """The path in front of the last ``/``, or an empty string."""
-        return self.name.rpartition("/")[0]
-
-    def key(self, role: str) -> str:
-        """Return the key of the parameter that it reads in a role."""
-        return self.weights.get(role) or f"{self.name.replace('/', '.')}.{role}"
 
 
 @dataclass(frozen=True)
@@ -257,9 +202,9 @@ class Graph:
         return {
             "schema": "archlab.graph/1",
             "name": self.name,
-            "nodes": [_node_to_dict(node) for node in self.nodes],
+            "nodes": [node.to_dict() for node in self.nodes],
             "outputs": [list(ref) for ref in self.outputs],
-            "params": {key: _param_to_dict(param) for key, param in self.params.items()},
+            "params": {key: param.to_dict() for key, param in self.params.items()},
         }
 
     def to_json(self) -> str:
@@ -272,20 +217,3 @@ class Graph:
         inputs = ", ".join(map(str, self.inputs.values()))
         outputs = ", ".join(map(str, self.output_specs))
         return f"{self.name}: {len(self.nodes)} nodes, {inputs} -> {outputs}"
-
-
-def _param_to_dict(param: Param) -> dict[str, Any]:
-    return {f.name: getattr(param, f.name) for f in dataclasses.fields(param) if f.init}
-
-
-def _node_to_dict(node: Node) -> dict[str, Any]:
-    op = {"type": type(node.op).__name__}
-    op.update({f.name: getattr(node.op, f.name) for f in dataclasses.fields(node.op)})
-    data: dict[str, Any] = {"name": node.name, "op": op, "inputs": [list(ref) for ref in node.inputs]}
-    if node.weights:
-        data["weights"] = dict(node.weights)
-    if node.train_only:
-        data["train_only"] = True
-    if node.source is not None:
-        data["source"] = dataclasses.asdict(node.source)
-    return data

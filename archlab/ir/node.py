@@ -1,0 +1,83 @@
+"""`Node`: one layer of a graph, with the references, parameters and origin that it carries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from archlab.ir.op import Op
+from archlab.ir.tensor import Shape, TensorSpec
+
+Ref = tuple[str, int]
+"""One output of a node: (node name, output index)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A tensor that a graph keeps: a parameter, or a buffer (kept, not learned)."""
+
+    shape: Shape
+    dtype: str = "float32"
+    trainable: bool = True
+    buffer: bool = False
+    spec: TensorSpec = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        spec = TensorSpec(self.shape, self.dtype)
+        object.__setattr__(self, "spec", spec)
+        object.__setattr__(self, "shape", spec.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a node came from; neither pricing nor equality look at it."""
+
+    module: str = ""
+    module_class: str = ""
+    call: int = 0
+    function: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One layer: an op, the tensors it reads, and the keys of the parameters it reads by role.
+
+    A role that `weights` does not name belongs to this node alone, under its own name.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[Ref, ...] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+    train_only: bool = False
+    source: Source | None = field(default=None, compare=False)
+
+    @property
+    def block(self) -> str:
+        """The path in front of the last ``/``, or an empty string."""
+        return self.name.rpartition("/")[0]
+
+    def key(self, role: str) -> str:
+        """Return the key of the parameter that it reads in a role."""
+        return self.weights.get(role) or f"{self.name.replace('/', '.')}.{role}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data; what is as by default is left out."""
+        op = {"type": type(self.op).__name__}
+        op.update({f.name: getattr(self.op, f.name) for f in dataclasses.fields(self.op)})
+        data: dict[str, Any] = {"name": self.name, "op": op, "inputs": [list(ref) for ref in self.inputs]}
+        if self.weights:
+            data["weights"] = dict(self.weights)
+        if self.train_only:
+            data["train_only"] = True
+        if self.source is not None:
+            data["source"] = dataclasses.asdict(self.source)
+        return data
