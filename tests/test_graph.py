@@ -16,6 +16,7 @@ from archlab.formula import Formula
 from archlab.ir import Builder, Graph, Node, Op, Param, Source, TensorSpec
 from archlab.ops import Add, BatchNorm, Concat, Conv2d, Dropout, Flatten, Input, Linear, MaxPool2d, ReLU, Softmax
 from archlab.profiles import profile_graph
+from archlab.zoo.catalog import ARCHITECTURES
 
 IMAGE = Node("x", Input((1, 3, 8, 8)))
 
@@ -282,3 +283,14 @@ def test_a_builder_prefixes_names_and_marks_scopes() -> None:
     assert g.node("x").block == ""
     assert "stem.aux.inner.conv.weight" in g.params
     assert str(g) == "g: 3 nodes, 1x3x8x8 -> 1x4x6x6, 1x4x6x6"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_graph_in_inference_is_the_graph_built_of_its_nodes(name: str) -> None:
+    # in_mode takes a shortcut where no op changes; the constructor must come to the same
+    part = archlab.load(name).in_mode("inference")
+    whole = Graph(part.name, part.nodes, part.outputs, part.params)
+    assert part == whole
+    assert part.specs == whole.specs
+    assert part.readers == whole.readers
+    assert part.node(part.outputs[0][0]) == whole.node(part.outputs[0][0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from lowered import assert_named_alike, run
 from torch import nn
 
 from archlab.errors import UsageError
-from archlab.ir import MODES, Builder, Graph, Node, Param, TensorSpec
-from archlab.ops import Add, Conv2d, Flatten, Input, Linear, ReLU
+from archlab.ir import MODES, Builder, Graph, Node, Op, Param, TensorSpec
+from archlab.ops import Add, Concat, Conv2d, Flatten, Input, Linear, ReLU
 from archlab.pytorch.lower import lower
+from archlab.pytorch.verify import verify
 from archlab.zoo import catalog
 
 
@@ -186,6 +188,37 @@ def test_several_inputs_come_in_the_graphs_order() -> None:
     module = lower(b.build(x, b.add("sum", Add(), x, y), y))
     x_out, total, y_out = module(torch.ones(2, 3), torch.full((3,), 2.0))
     assert (x_out.tolist(), total.tolist(), y_out.tolist()) == ([[1.0] * 3] * 2, [[3.0] * 3] * 2, [2.0] * 3)
+
+
+class Halves(nn.Module):
+    """The two halves of the channels."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return x.chunk(2, 1)
+
+
+@dataclass(frozen=True)
+class Split(Op):
+    """An op of two outputs."""
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
+        return (x.reshaped((x.shape[0], x.shape[1] // 2, *x.shape[2:])),) * 2
+
+    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
+        return Halves()
+
+
+def test_an_op_may_have_several_outputs_of_which_some_are_read() -> None:
+    nodes = (
+        Node("input", Input((1, 4))),
+        Node("split", Split(), (("input", 0),)),
+        Node("back", Concat(), (("split", 1), ("split", 0))),
+        Node("again", Split(), (("back", 0),)),
+    )
+    graph = Graph("halves", nodes, (("again", 1), ("back", 0)))
+    second, both = lower(graph)(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    assert (second.tolist(), both.tolist()) == ([[1, 2]], [[3, 4, 1, 2]])
+    assert verify(graph).ok
 
 
 def test_a_module_put_in_a_layers_place_is_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
@@ -166,7 +167,18 @@ class Graph:
             return self
         names = {node.name for node in nodes}
         outputs = tuple(ref for ref in self.outputs if ref[0] in names)
+        if outputs and all(self._index[n.name] is n and all(r[0] in names for r in n.inputs) for n in nodes):
+            return self._part(tuple(nodes), outputs)
         return Graph(self.name, tuple(nodes), outputs, self.params, self.origin)
+
+    def _part(self, nodes: tuple[Node, ...], outputs: tuple[Ref, ...]) -> Graph:
+        """Return some of the nodes as a graph without inferring it again: they read nothing but each other."""
+        part = copy.copy(self)
+        part.__dict__.pop("_index", None)
+        part.__dict__.pop("readers", None)
+        specs = {node.name: self.specs[node.name] for node in nodes}
+        part.__dict__.update(nodes=nodes, outputs=outputs, specs=specs)
+        return part
 
     def with_inputs(self, inputs: Mapping[str, TensorSpec]) -> Graph:
         """Return the graph for other inputs, by node name; every shape is inferred anew.
