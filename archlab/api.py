@@ -18,23 +18,26 @@ if TYPE_CHECKING:
 Subject = str | Graph
 
 
-def load(target: str, *, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None) -> Graph:
+def load(
+    target: str, *, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None, mode: str = "training"
+) -> Graph:
     """Return the graph that a target names.
 
     >>> load("googlenet+naive@256").outputs
     (('softmax', 0),)
 
-    `inputs` are texts ``[name=]SHAPE[:dtype]``, `arguments` go to the architecture's constructor.
-    Raises `UsageError`, `ReadError`, `GraphError` or `ShapeError`, each saying where, what and what now.
+    `inputs` are texts ``[name=]SHAPE[:dtype]``, `arguments` go to the architecture's constructor. For
+    `mode` inference, an input may be too small for heads that exist in training alone. Raises
+    `UsageError`, `ReadError`, `GraphError` or `ShapeError`, each saying where, what and what now.
     """
     from archlab.sources.target import load as load_target
 
-    return load_target(target, inputs, arguments)
+    return load_target(target, inputs, arguments, mode)
 
 
 def profile(subject: Subject, *, mode: str = "inference", convention: str = "archlab") -> Profile:
     """Return the cost of a target or a graph, a row a layer, in inference or training."""
-    return profile_graph(_graph(subject), mode, convention)
+    return profile_graph(_graph(subject, mode), mode, convention)
 
 
 def compare(
@@ -64,12 +67,12 @@ def verify(subject: Subject, *, mode: str = "inference") -> Verification:
     """
     from archlab.pytorch.verify import verify as verify_graph
 
-    return verify_graph(_graph(subject), mode)
+    return verify_graph(_graph(subject, mode), mode)
 
 
-def _graph(subject: Any) -> Graph:
+def _graph(subject: Any, mode: str = "training") -> Graph:
     if isinstance(subject, Graph):
         return subject
     if isinstance(subject, str):
-        return load(subject)
+        return load(subject, mode=mode)
     raise UsageError(f"expected a target or a Graph, got {type(subject).__name__}")

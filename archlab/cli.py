@@ -143,7 +143,7 @@ def profile(
     from archlab.report.views import profile_document
 
     shaping = Shaping(_columns(columns), depth, sort, top)
-    result = api.profile(_load(target, input, arg), mode=mode.value, convention=convention)
+    result = api.profile(_load(target, input, arg, mode), mode=mode.value, convention=convention)
     document = profile_document(result, shaping)
     _emit(document, Format.json if json else format, output, exact, data=result.to_dict)
     _finish(strict and bool(result.uncounted or result.assumed))
@@ -174,7 +174,7 @@ def compare(
     from archlab.report.table import Text
 
     shaping = Shaping(_columns(columns), depth, sort, top)
-    graphs = [_load(target, input, arg) for target in (base, *others)]
+    graphs = [_load(target, input, arg, mode) for target in (base, *others)]
     result = api.compare(*graphs, mode=mode.value, convention=convention)
     document = comparison_document(result, shaping, exact)
     if {base, *others} == {"naive", "reduced"}:
@@ -200,7 +200,7 @@ def explain(
     from archlab import api
     from archlab.report.views import explanation, overview
 
-    result = api.profile(_load(target, input, arg), mode=mode.value)
+    result = api.profile(_load(target, input, arg, mode), mode=mode.value)
     row = result.layer(layer) if layer is not None else None
     document = overview(result) if row is None else explanation(result, row)
     _emit(document, Format.json if json else format, output, data=(row or result).to_dict)
@@ -220,7 +220,7 @@ def verify(
     from archlab import api
     from archlab.report.verifying import verification_document
 
-    result = api.verify(_load(target, input, arg), mode=mode.value)
+    result = api.verify(_load(target, input, arg, mode), mode=mode.value)
     _emit(verification_document(result), Format.json if json else format, output, data=result.to_dict)
     _finish(not result.ok, 1)
 
@@ -248,10 +248,10 @@ def _columns(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-def _load(target: str, inputs: list[str] | None, arguments: list[str] | None) -> Any:
+def _load(target: str, inputs: list[str] | None, arguments: list[str] | None, mode: Mode) -> Any:
     from archlab import api
 
-    return api.load(target, inputs=inputs or (), arguments=_arguments(arguments or []))
+    return api.load(target, inputs=inputs or (), arguments=_arguments(arguments or []), mode=mode.value)
 
 
 def _arguments(texts: list[str]) -> Mapping[str, Any]:

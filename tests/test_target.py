@@ -52,6 +52,16 @@ def test_one_side_or_two_resize_an_image_and_keep_batch_and_channels() -> None:
     assert archlab.load("googlenet", inputs=["256x192"]).inputs["input"].shape == (1, 3, 256, 192)
 
 
+def test_an_input_too_small_for_the_auxiliary_heads_still_counts_in_inference() -> None:
+    # at 64 the heads read 4×4, their pool needs 5×5; in inference they do not run
+    with pytest.raises(ShapeError, match="loss1/ave_pool"):
+        archlab.load("googlenet@64")
+    with pytest.raises(ShapeError, match="loss1/ave_pool"):
+        archlab.profile("googlenet@64", mode="training")
+    conv1 = 32 * 32 * 64 * 3 * 7 * 7
+    assert archlab.profile("googlenet@64").layer("conv1/7x7_s2").cost.macs == conv1
+
+
 def test_resizing_counts_for_the_new_size() -> None:
     # googlenet at 227: conv1 makes 114x114 (facts section 6: 1,599,884,032 MACs); params do not move.
     total = archlab.profile("googlenet@227").total

@@ -4,7 +4,7 @@ from archlab.ir.builder import Builder
 from archlab.ir.graph import Graph
 from archlab.ir.node import Node, Param, Ref, Source
 from archlab.ir.op import MODES, OPERATION_CLASSES, Op
-from archlab.ir.tensor import ITEM_BYTES, LARGEST, Shape, TensorSpec, is_floating, weight_dtype
+from archlab.ir.tensor import ITEM_BYTES, LARGEST, Shape, TensorSpec, is_floating, promoted, weight_dtype
 
 __all__ = [
     "ITEM_BYTES",
@@ -21,5 +21,6 @@ __all__ = [
     "Source",
     "TensorSpec",
     "is_floating",
+    "promoted",
     "weight_dtype",
 ]

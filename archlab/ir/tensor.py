@@ -28,6 +28,44 @@ def is_floating(dtype: str) -> bool:
     return "float" in dtype or dtype.startswith("complex")
 
 
+_SIGNED = ("int8", "int16", "int32", "int64")
+_FLOATS = ("float16", "float32", "float64")
+
+
+def promoted(a: str, b: str) -> str:
+    """Return the dtype that tensors of two dtypes combine to, as `torch.promote_types` gives it.
+
+    Raises `GraphError` for pairs that torch does not combine either.
+    """
+    if a == b:
+        return a
+    kinds = sorted((a, b), key=lambda dtype: (dtype.startswith("complex"), "float" in dtype, dtype != "bool"))
+    low, high = kinds
+    wide_unsigned = any(dtype in ("uint16", "uint32", "uint64") for dtype in kinds) and "float" not in high
+    if wide_unsigned or any("8_e" in dtype or dtype.startswith("q") for dtype in kinds):
+        raise GraphError(f"{a} and {b} do not combine; cast one of them")
+    if high.startswith("complex"):
+        part = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
+        low = part.get(low, low)
+        wide = promoted(part[high], low) if is_floating(low) else part[high]
+        return {real: whole for whole, real in part.items()}[wide]
+    if "float" in high:
+        if "float" not in low:
+            return high
+        return "float32" if "bfloat16" in kinds and "float16" in kinds else max(kinds, key=_float_rank)
+    if low == "bool":
+        return high
+    if "uint8" in kinds and (other := low if high == "uint8" else high) in _SIGNED:
+        return "int16" if other == "int8" else other
+    if all(dtype in _SIGNED for dtype in kinds):
+        return max(kinds, key=_SIGNED.index)
+    raise GraphError(f"{a} and {b} do not combine; cast one of them")
+
+
+def _float_rank(dtype: str) -> int:
+    return _FLOATS.index(dtype) if dtype in _FLOATS else 0
+
+
 def weight_dtype(inputs: tuple[TensorSpec, ...]) -> str:
     """Return the dtype of the parameters of a layer with those inputs, where nothing else says it."""
     return inputs[0].dtype if inputs and is_floating(inputs[0].dtype) else "float32"

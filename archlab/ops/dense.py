@@ -57,6 +57,7 @@ class MatMul(Op):
     def infer(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:
         """(*, M, K), (*, K, P) -> (*, M, P); a vector loses the dimension that it lacks."""
         require(len(a.shape) >= 1 and len(b.shape) >= 1, "needs vectors or matrices, got {} and {}", a.shape, b.shape)
+        require(a.dtype == b.dtype, "cannot multiply {} by {}", a.dtype, b.dtype)
         left = a.shape if len(a.shape) > 1 else (1, *a.shape)
         right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
         require(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from archlab.dims import equal, product, require, require_integer
-from archlab.ir import Op, Shape, TensorSpec
+from archlab.ir import Op, Shape, TensorSpec, promoted
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Concat(Op):
                 agree = True if i == axis else equal(first.shape[i], other.shape[i])
                 require(agree, "cannot join {} and {}: dimension {} differs", first.shape, other.shape, i)
         total = sum(x.shape[axis] for x in inputs)
-        return first.reshaped((*first.shape[:axis], total, *first.shape[axis + 1 :]))
+        dtype = reduce(promoted, (x.dtype for x in inputs))
+        return TensorSpec((*first.shape[:axis], total, *first.shape[axis + 1 :]), dtype)
 
     def to_torch(self, nn: Any, *inputs: TensorSpec) -> Any:
         """Our module around `torch.cat`."""

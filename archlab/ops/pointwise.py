@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from archlab.dims import equal, require, where
 from archlab.formula import Formula
-from archlab.ir import Op, Shape, TensorSpec
+from archlab.ir import Op, Shape, TensorSpec, promoted
 from archlab.ops.elements import per_element
 
 
@@ -130,8 +130,8 @@ class _Binary(_Pointwise):
     arity = 2
 
     def infer(self, a: TensorSpec, b: TensorSpec) -> TensorSpec:
-        """The broadcast shape, as torch does it."""
-        return a.reshaped(broadcast(a.shape, b.shape))
+        """The broadcast shape and the combined dtype, as torch has them."""
+        return TensorSpec(broadcast(a.shape, b.shape), promoted(a.dtype, b.dtype))
 
 
 @dataclass(frozen=True)

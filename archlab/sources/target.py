@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archlab.errors import ReadError, UsageError
+from archlab.errors import ReadError, ShapeError, UsageError
 from archlab.ir import Graph, TensorSpec
+from archlab.transform import select
 from archlab.zoo import ablations, catalog
 
 _SIZES = re.compile(r"[1-9][0-9]{0,17}(x[1-9][0-9]{0,17})*")
@@ -46,22 +47,34 @@ def parse(text: str) -> Target:
     return Target(parts[0], tuple(parts[1:]), size)
 
 
-def load(text: str, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None) -> Graph:
+def load(
+    text: str, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None, mode: str = "training"
+) -> Graph:
     """Return the graph that a target names, its ablations applied, for the inputs asked for.
 
-    `inputs` are texts ``[name=]SHAPE[:dtype]``; `arguments` go to the architecture's constructor.
-    Raises `UsageError` for what cannot be asked, `ReadError`, `GraphError` or `ShapeError` for what
-    cannot be read or built.
+    `inputs` are texts ``[name=]SHAPE[:dtype]``; `arguments` go to the architecture's constructor. For
+    inference, an input that is too small for the train-only heads alone leaves them out. Raises
+    `UsageError` for what cannot be asked, `ReadError`, `GraphError` or `ShapeError` for what cannot
+    be read or built.
     """
     target = parse(text)
     graph = _source(target.source, arguments or {})
     for name in target.ablations:
         graph = ablations.apply(graph, name)
-    if target.input:
-        graph = graph.with_inputs(_resized(graph, target.input, "@"))
-    for given in inputs:
-        graph = graph.with_inputs(_resized(graph, given, "--input "))
+    given = [("@", target.input)] if target.input else []
+    for option, size in [*given, *(("--input ", size) for size in inputs)]:
+        graph = _resize(graph, _resized(graph, size, option), mode)
     return replace(graph, name=text) if target.source == graph.name.split("+")[0] else graph
+
+
+def _resize(graph: Graph, inputs: Mapping[str, TensorSpec], mode: str) -> Graph:
+    try:
+        return graph.with_inputs(inputs)
+    except ShapeError:
+        heads = select(graph, where=lambda _, node: node.train_only)
+        if mode == "training" or not heads:
+            raise
+        return heads.drop().with_inputs(inputs)
 
 
 def _source(source: str, arguments: Mapping[str, Any]) -> Graph:
