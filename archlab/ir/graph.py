@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
@@ -173,12 +172,19 @@ class Graph:
 
     def _part(self, nodes: tuple[Node, ...], outputs: tuple[Ref, ...]) -> Graph:
         """Return some of the nodes as a graph without inferring it again: they read nothing but each other."""
-        part = copy.copy(self)
-        part.__dict__.pop("_index", None)
-        part.__dict__.pop("readers", None)
         specs = {node.name: self.specs[node.name] for node in nodes}
-        part.__dict__.update(nodes=nodes, outputs=outputs, specs=specs)
-        return part
+        return self._like_this(nodes=nodes, outputs=outputs, specs=specs)
+
+    def named(self, name: str) -> Graph:
+        """Return the graph under another name."""
+        return self._like_this(name=name)
+
+    def _like_this(self, **fields: Any) -> Graph:
+        """Return a copy with some fields replaced, which the caller knows to be valid."""
+        twin = object.__new__(Graph)
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        twin.__dict__.update({**kept, **fields})
+        return twin
 
     def with_inputs(self, inputs: Mapping[str, TensorSpec]) -> Graph:
         """Return the graph for other inputs, by node name; every shape is inferred anew.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def load(
     given = [("@", target.input)] if target.input else []
     for option, size in [*given, *(("--input ", size) for size in inputs)]:
         graph = _resize(graph, _resized(graph, size, option), mode)
-    return replace(graph, name=text) if target.source == graph.name.split("+")[0] else graph
+    return graph.named(text) if target.source == graph.name.split("+")[0] else graph
 
 
 def _resize(graph: Graph, inputs: Mapping[str, TensorSpec], mode: str) -> Graph:

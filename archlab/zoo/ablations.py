@@ -258,7 +258,7 @@ def apply(graph: Graph, name: str) -> Graph:
         changed = ABLATIONS[name].apply(graph)
     except AblationError:
         raise AblationError(f"{graph.name}: ablation {name!r} matches no layer of this graph; leave it out") from None
-    return replace(changed, name=f"{graph.name}+{name}")
+    return changed.named(f"{graph.name}+{name}")
 
 
 def _is_pointwise(op: Op) -> bool:
