@@ -12,6 +12,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ArchlabError": "archlab.errors",
+    "UsageError": "archlab.errors",
+    "ShapeError": "archlab.errors",
+    "ReadError": "archlab.errors",
+    "OutputError": "archlab.errors",
+    "GraphError": "archlab.errors",
+    "AblationError": "archlab.errors",
     "Builder": "archlab.ir",
     "Comparison": "archlab.comparisons",
     "Cost": "archlab.cost",
@@ -22,28 +28,34 @@ _HOMES = {
     "Profile": "archlab.profiles",
     "TensorSpec": "archlab.ir",
     "compare": "archlab.api",
-    "depth": "archlab.analyses.depth",
-    "evaluate": "archlab.analyses.evaluate",
+    "depth": "archlab.api",
+    "evaluate": "archlab.api",
     "load": "archlab.api",
     "lower": "archlab.api",
-    "peak_memory": "archlab.analyses.memory",
+    "peak_memory": "archlab.api",
     "profile": "archlab.api",
-    "receptive_field": "archlab.analyses.receptive_field",
+    "receptive_field": "archlab.api",
     "select": "archlab.transform",
     "verify": "archlab.api",
 }
 
 __all__ = [
+    "AblationError",
     "ArchlabError",
     "Builder",
     "Comparison",
     "Cost",
     "Formula",
     "Graph",
+    "GraphError",
     "Node",
     "Op",
+    "OutputError",
     "Profile",
+    "ReadError",
+    "ShapeError",
     "TensorSpec",
+    "UsageError",
     "__version__",
     "compare",
     "depth",
@@ -58,14 +70,18 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from archlab.analyses.depth import depth
-    from archlab.analyses.evaluate import evaluate
-    from archlab.analyses.memory import peak_memory
-    from archlab.analyses.receptive_field import receptive_field
-    from archlab.api import compare, load, lower, profile, verify
+    from archlab.api import compare, depth, evaluate, load, lower, peak_memory, profile, receptive_field, verify
     from archlab.comparisons import Comparison
     from archlab.cost import Cost
-    from archlab.errors import ArchlabError
+    from archlab.errors import (
+        AblationError,
+        ArchlabError,
+        GraphError,
+        OutputError,
+        ReadError,
+        ShapeError,
+        UsageError,
+    )
     from archlab.formula import Formula
     from archlab.ir import Builder, Graph, Node, Op, TensorSpec
     from archlab.profiles import Profile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,21 @@ from archlab.profiles import Profile, profile_graph
 if TYPE_CHECKING:
     import torch
 
+    from archlab.analyses.depth import Depth
+    from archlab.analyses.evaluate import Evaluation
+    from archlab.analyses.memory import PeakMemory
+    from archlab.analyses.receptive_field import ReceptiveField
     from archlab.verifications import Verification
 
-Subject = str | Graph
+Subject = str | os.PathLike[str] | Graph
 
 
 def load(
-    target: str, *, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None, mode: str = "training"
+    target: str | os.PathLike[str],
+    *,
+    inputs: Iterable[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+    mode: str = "training",
 ) -> Graph:
     """Return the graph that a target names.
 
@@ -32,7 +41,9 @@ def load(
     """
     from archlab.sources.target import load as load_target
 
-    return load_target(target, inputs, arguments, mode)
+    if not isinstance(target, (str, os.PathLike)):
+        raise UsageError(f"expected a target, got {type(target).__name__}")
+    return load_target(os.fspath(target), inputs, arguments, mode)
 
 
 def profile(subject: Subject, *, mode: str = "inference", convention: str = "archlab") -> Profile:
@@ -51,6 +62,39 @@ def compare(
         s if isinstance(s, Profile) else profile(s, mode=mode, convention=convention) for s in (base, *others)
     ]
     return compare_profiles(subjects[0], tuple(subjects[1:]))
+
+
+def depth(subject: Subject, mode: str = "inference") -> Depth:
+    """Return the number of layers on the longest path of a target or a graph: `.weighted`, `.with_pooling`."""
+    from archlab.analyses.depth import depth as depth_of
+
+    return depth_of(_graph(subject, mode), mode)
+
+
+def receptive_field(subject: Subject) -> dict[str, ReceptiveField | None]:
+    """Return the receptive field of each layer of a target or a graph, None where it is undefined."""
+    from archlab.analyses.receptive_field import receptive_field as fields_of
+
+    return fields_of(_graph(subject))
+
+
+def peak_memory(subject: Subject, mode: str = "inference") -> PeakMemory:
+    """Return the peak of live tensors in bytes, where it is reached, and what is alive there."""
+    from archlab.analyses.memory import peak_memory as peak_of
+
+    return peak_of(_graph(subject, mode), mode)
+
+
+def evaluate(subject: Subject, bindings: Mapping[str, Mapping[str, Any]], mode: str = "inference") -> Evaluation:
+    """Return the cost with fields of ops left open: `bindings` is {node: {field: int, array or symbol}}.
+
+    >>> n = sympy.Symbol("n", integer=True, positive=True)
+    >>> evaluate("naive", {"input": {"shape": (n, 480, 14, 14)}}).macs
+    112896000*n
+    """
+    from archlab.analyses.evaluate import evaluate as evaluate_graph
+
+    return evaluate_graph(_graph(subject, mode), bindings, mode)
 
 
 def lower(subject: Subject, device: Any = None) -> torch.nn.Module:
@@ -73,6 +117,6 @@ def verify(subject: Subject, *, mode: str = "inference") -> Verification:
 def _graph(subject: Any, mode: str = "training") -> Graph:
     if isinstance(subject, Graph):
         return subject
-    if isinstance(subject, str):
+    if isinstance(subject, (str, os.PathLike)):
         return load(subject, mode=mode)
     raise UsageError(f"expected a target or a Graph, got {type(subject).__name__}")

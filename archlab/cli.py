@@ -41,6 +41,13 @@ class Format(StrEnum):
     latex = "latex"
 
 
+class ReportFormat(StrEnum):
+    """How a rendered report is written."""
+
+    markdown = "markdown"
+    html = "html"
+
+
 class Mode(StrEnum):
     """How a network runs."""
 
@@ -114,7 +121,7 @@ def list_(format: FormatOption = Format.terminal, json: JsonOption = False, outp
     ablations = [(name, a.claim, a.source) for name, a in ABLATIONS.items()]
     _emit(
         catalog_document(architectures, ablations),
-        Format.json if json else format,
+        _format(format, json),
         output,
         data=lambda: catalog_data(architectures, ablations),
     )
@@ -145,7 +152,7 @@ def profile(
     shaping = Shaping(_columns(columns), depth, sort, top)
     result = api.profile(_load(target, input, arg, mode), mode=mode.value, convention=convention)
     document = profile_document(result, shaping)
-    _emit(document, Format.json if json else format, output, exact, data=result.to_dict)
+    _emit(document, _format(format, json), output, exact, data=result.to_dict)
     _finish(strict and bool(result.uncounted or result.assumed))
 
 
@@ -179,7 +186,7 @@ def compare(
     document = comparison_document(result, shaping, exact)
     if {base, *others} == {"naive", "reduced"}:
         document += (Text("The whole network: archlab compare googlenet googlenet+naive"),)
-    _emit(document, Format.json if json else format, output, exact, data=result.to_dict)
+    _emit(document, _format(format, json), output, exact, data=result.to_dict)
     _finish(strict and any(p.uncounted or p.assumed for p in result.subjects))
 
 
@@ -192,18 +199,23 @@ def explain(
     input: InputOption = None,
     arg: ArgOption = None,
     mode: ModeOption = Mode.inference,
+    exact: ExactOption = False,
     format: FormatOption = Format.terminal,
     json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:
     """Show where a number comes from: the rule, the symbols, the numbers put in."""
     from archlab import api
-    from archlab.report.views import explanation, overview
+    from archlab.report.explaining import explanation, explanation_data, overview
 
     result = api.profile(_load(target, input, arg, mode), mode=mode.value)
-    row = result.layer(layer) if layer is not None else None
-    document = overview(result) if row is None else explanation(result, row)
-    _emit(document, Format.json if json else format, output, data=(row or result).to_dict)
+    if layer is None or (layer in result.by_block(layer.count("/") + 1) and layer not in result.names):
+        shown = [row for row in result.layers if layer is None or row.name.startswith(f"{layer}/")]
+        document, data = overview(result, shown), lambda: explanation_data(result, shown)
+    else:
+        row = result.layer(layer)
+        document, data = explanation(result, row), lambda: explanation_data(result, [row])
+    _emit(document, _format(format, json), output, exact, data=data)
 
 
 @app.command()
@@ -212,6 +224,7 @@ def verify(
     input: InputOption = None,
     arg: ArgOption = None,
     mode: ModeOption = Mode.inference,
+    exact: ExactOption = False,
     format: FormatOption = Format.terminal,
     json: JsonOption = False,
     output: OutputOption = None,
@@ -221,27 +234,34 @@ def verify(
     from archlab.report.verifying import verification_document
 
     result = api.verify(_load(target, input, arg, mode), mode=mode.value)
-    _emit(verification_document(result), Format.json if json else format, output, data=result.to_dict)
+    _emit(verification_document(result), _format(format, json), output, exact, data=result.to_dict)
     _finish(not result.ok, 1)
 
 
 @app.command()
 def report(
-    folder: Annotated[str, typer.Option("--folder", metavar="FOLDER", help="Where to.")] = "reports",
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="Where to.")] = "reports",
+    format: Annotated[ReportFormat, typer.Option("--format", help="How to write.")] = ReportFormat.markdown,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if a report is stale.")] = False,
 ) -> None:
     """Render the reports: GoogLeNet, its ablations, the 1×1 convolution, the paper's Table 1."""
     from archlab.studies.render import render_all, stale
 
     if check:
-        old = stale(folder)
+        old = stale(output, format.value)
         for name in old:
             typer.echo(f"stale: {name} (render it: archlab report)")
         typer.echo(f"{len(old)} stale" if old else "every report is fresh")
         _finish(bool(old), 1)
         return
-    for path in render_all(folder):
+    for path in render_all(output, format.value):
         typer.echo(f"wrote {path}", err=True)
+
+
+def _format(format: Format, json: bool) -> Format:
+    if json and format not in (Format.terminal, Format.json):
+        raise UsageError(f"--json is short for --format json; leave out one of --json and --format {format.value}")
+    return Format.json if json else format
 
 
 def _columns(text: str | None) -> tuple[str, ...]:
@@ -282,13 +302,29 @@ def _emit(
 
     text = render(document, format.value, exact, data, to_screen=output is None)
     if output is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _print(text)
         return
     from archlab.report.files import write
 
     write(output, text)
     typer.echo(f"wrote {output}", err=True)
+
+
+def _print(text: str) -> None:
+    """Write to standard output; raise `OutputError` where that is closed or full."""
+    from archlab.errors import OutputError
+
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever read has seen enough
+            raise typer.Exit(0) from None
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def _finish(failed: bool, code: int = 4) -> None:
@@ -300,7 +336,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every error is one line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    words = [word for word in words if word != "--debug"] or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign still gets the rest
     try:
         code = app(words, prog_name="archlab", standalone_mode=False)
     except Exception as error:
@@ -316,9 +355,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _report(error: Exception) -> int:
     """Say what went wrong in one line and return the exit code."""
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     code, message = 70, f"internal error, {type(error).__name__}: {error} (see it with --debug)"
     if isinstance(error, ArchlabError):
         code, message = error.exit_code, str(error)

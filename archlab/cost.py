@@ -37,9 +37,8 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return total((self, other))
 
-    def __sub__(self, other: Cost) -> Cost:
-        counts = {metric: getattr(self, metric) - getattr(other, metric) for metric in METRICS}
-        return Cost(**counts, operations={k: n - other.operations[k] for k, n in self.operations.items()})
+    def __hash__(self) -> int:
+        return hash((self.macs, self.params, self.flops))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain data."""

@@ -85,6 +85,7 @@ class Profile:
     convention: str
     layers: tuple[Layer, ...]
     total: Cost
+    train_only: tuple[str, ...] = ()
     uncounted: Mapping[str, int] = field(default_factory=dict)
     assumed: Mapping[str, int] = field(default_factory=dict)
 
@@ -135,8 +136,16 @@ class Profile:
 
     def layer(self, name: str) -> Layer:
         """Return the row of that name; raise `UsageError` with the nearest name if there is none."""
-        self.graph.node(name)
-        return next(layer for layer in self.layers if layer.name == name)
+        found = next((layer for layer in self.layers if layer.name == name), None)
+        if found is None:
+            hint = "; it runs in training alone: --mode training" if name in self.train_only else ""
+            raise UsageError(f"{self.subject} has no layer {name!r}{hint or nearest(name, self.names)}")
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """The layers' names, in order."""
+        return [layer.name for layer in self.layers]
 
     def by_block(self, depth: int = 1) -> dict[str, Cost]:
         """Return the cost of each block, the first `depth` parts of the path, in order."""
@@ -163,7 +172,7 @@ class Profile:
         return isinstance(other, Profile) and self._counts() == other._counts()
 
     def __hash__(self) -> int:
-        return hash((self.subject, self.total.macs, self.total.params))
+        return hash(self.total)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the profile as plain data, schema ``archlab.profile/1``."""
@@ -212,7 +221,7 @@ def profile_graph(graph: Graph, mode: str = "inference", convention: str = "arch
     if convention not in CONVENTIONS:
         known = ", ".join(CONVENTIONS)
         raise UsageError(f"unknown convention {convention!r}{nearest(convention, CONVENTIONS)} (known: {known})")
-    graph = graph.in_mode(mode)
+    whole, graph = graph, graph.in_mode(mode)
     owned: set[str] = set()
     layers = []
     for node in graph.nodes:
@@ -220,4 +229,7 @@ def profile_graph(graph: Graph, mode: str = "inference", convention: str = "arch
         keys = [key for key in dict.fromkeys(node.weights.values()) if not graph.params[key].buffer]
         parameters = {key: graph.params[key].spec for key in keys}
         layers.append(Layer(node, inputs, outputs, price_node(node, inputs, outputs, parameters, owned)))
-    return Profile(graph, mode, convention, tuple(layers), total(layer.cost for layer in layers))
+    left_out = (
+        () if graph is whole else tuple(n.name for n in whole.nodes if n.train_only and n.name not in graph.specs)
+    )
+    return Profile(graph, mode, convention, tuple(layers), total(layer.cost for layer in layers), left_out)

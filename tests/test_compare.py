@@ -110,3 +110,31 @@ def _paramless() -> Graph:
 
     b = Builder("paramless")
     return b.build(b.add("relu", ReLU(), b.add("input", Input((1, 4)))))
+
+
+def test_counts_that_round_alike_are_printed_exactly_in_the_headline() -> None:
+    wider = archlab.load("vgg16", arguments={"num_classes": 1001}).named("wider")
+    text = str(archlab.compare("vgg16", wider))
+    # one more class: 4,096 more MACs of 15,470,264,320
+    assert "15,470,264,320 against 15,470,268,416 MACs, under 0.01 % more." in text
+
+
+def test_an_edit_without_macs_or_params_shows_the_columns_that_it_changes() -> None:
+    text = str(archlab.compare("googlenet", "googlenet+no_lrn"))
+    assert "FLOPs" in text.split("identical")[1]
+    # two LRNs at 10 operations for each of 802,816 elements (facts section 2)
+    flops = [archlab.profile(t).total.flops for t in ("googlenet", "googlenet+no_lrn")]
+    assert flops[0] - flops[1] == 10 * 802_816
+
+
+def test_the_title_shows_every_input() -> None:
+    assert "1x3x224x224 / 1x3x227x227" in str(archlab.compare("vgg11", "alexnet")).splitlines()[0]
+
+
+def test_equal_profiles_have_equal_hashes_and_everything_can_be_hashed() -> None:
+    a, b = archlab.profile("googlenet"), archlab.profile("googlenet+no_aux")
+    assert a == b
+    assert hash(a) == hash(b)
+    assert len({a, b}) == 1
+    assert hash(archlab.load("naive")) == hash(archlab.load("naive"))
+    assert hash(a.layers[1]) == hash(b.layers[1])

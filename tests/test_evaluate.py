@@ -205,3 +205,14 @@ def test_nothing_bound_is_the_graph_itself_in_plain_ints() -> None:
     assert evaluation.total == archlab.profile("googlenet").total
     assert type(evaluation.macs) is int
     assert evaluation.assumptions == ()
+
+
+@pytest.mark.parametrize("name", ["googlenet", "alexnet", "nin", "nin-cifar10"])
+def test_networks_of_ceil_mode_pools_have_a_closed_form_in_height_and_width(name: str) -> None:
+    n, h, w = sympy.symbols("n h w", integer=True, positive=True)
+    graph = archlab.load(name)
+    (size,) = [spec.shape for spec in graph.inputs.values()]
+    closed = archlab.evaluate(graph, {"input": {"shape": (n, 3, h, w)}}).macs
+    for at in ((size[0], *size[2:]), (3, size[2] + 37, size[3] + 5)):
+        bound = archlab.load(f"{name}@{at[0]}x3x{at[1]}x{at[2]}")
+        assert int(closed.subs(dict(zip((n, h, w), at, strict=True)))) == archlab.profile(bound).total.macs

@@ -213,8 +213,8 @@ def test_frozen_parameters_count_and_are_said_separately() -> None:
 def test_parameters_have_the_dtype_of_what_is_read_and_keep_their_own_through_edits() -> None:
     half = graph(Node("x", Input((1, 3, 8, 8), "float16")), after("c", Conv2d(4, 3), "x"))
     assert half.params["c.weight"].dtype == "float16"
-    integers = graph(Node("x", Input((1, 3, 8, 8), "uint8")), after("c", Conv2d(4, 3), "x"))
-    assert integers.params["c.weight"].dtype == "float32"
+    with pytest.raises(ShapeError, match="g: c: needs floating-point elements, got uint8"):
+        graph(Node("x", Input((1, 3, 8, 8), "uint8")), after("c", Conv2d(4, 3), "x"))
     wide = half.with_inputs({"x": TensorSpec((1, 6, 8, 8), "float16")})
     assert (wide.params["c.weight"].shape, wide.params["c.weight"].dtype) == ((4, 6, 3, 3), "float16")
 

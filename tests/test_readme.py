@@ -56,6 +56,10 @@ def test_its_two_commands_stand_in_sh_blocks_of_their_own() -> None:
     assert "pytest" in two
 
 
+def test_nothing_is_left_to_fill_in() -> None:
+    assert "@@" not in TEXT
+
+
 def test_its_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert (ROOT / link).exists(), link

@@ -76,7 +76,7 @@ def test_a_missing_folder_is_made(tmp_path: Path, two: list[str]) -> None:
 @pytest.mark.parametrize("name", ["file/reports", "file", "a\0b"])
 def test_a_folder_that_cannot_be_made_says_so_and_how_to_choose_another(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match=r"cannot make the folder .*--folder"):
+    with pytest.raises(OutputError, match=r"cannot make the folder .*--output"):
         render_all(f"{tmp_path}/{name}")
 
 
@@ -87,7 +87,7 @@ def test_a_report_that_cannot_be_written_says_so(tmp_path: Path, two: list[str])
 
 
 def test_the_command_line_checks_and_renders(run: Callable[..., Any], tmp_path: Path, two: list[str]) -> None:
-    folder = ("--folder", str(tmp_path / "reports"))
+    folder = ("--output", str(tmp_path / "reports"))
     checked = run("report", "--check", *folder)
     assert checked.code == 1
     assert [line.split(" (")[0] for line in checked.out.splitlines()] == [*(f"stale: {n}" for n in two), "2 stale"]

@@ -75,6 +75,15 @@ def test_an_input_option_names_shape_and_type() -> None:
     assert half.bytes_moved == archlab.profile("naive").total.bytes_moved // 2
 
 
+def test_a_graph_is_named_by_the_target_that_was_typed(tmp_path: Path) -> None:
+    path = tmp_path / "v.json"
+    path.write_text(archlab.load("reduced").to_json(), encoding="utf-8")
+    assert archlab.load(f"{path}@20").name == f"{path}@20"
+    assert archlab.load(path).name == str(path)
+    with pytest.raises(UsageError, match="expected a target, got NoneType"):
+        archlab.load(None)  # type: ignore[arg-type]
+
+
 def test_constructor_arguments_reach_the_architecture() -> None:
     ten = archlab.profile(archlab.load("googlenet", arguments={"num_classes": 10})).total
     assert ten.params == 6_998_552 - 990 * (1024 + 1)
@@ -92,6 +101,8 @@ def test_constructor_arguments_reach_the_architecture() -> None:
             r"googlenet\+naive: ablation 'no_pool_proj' matches no layer",
         ),
         ("absent.json", ReadError, r"absent\.json: "),
+        ("model.onnx", ReadError, r"model\.onnx: no such file, nor an architecture of the zoo"),
+        ("folder/model", ReadError, r"folder/model: no such file"),
         ("googlenet@1x4x224", ShapeError, r"googlenet: conv1/7x7_s2: needs a 4-D input"),
         ("googlenet@8", ShapeError, r"googlenet: inception_|googlenet: pool|googlenet: conv"),
     ],
@@ -110,7 +121,7 @@ def test_an_unknown_argument_input_or_dtype_is_named() -> None:
         archlab.load("googlenet", inputs=["image=1x3x224x224"])
     with pytest.raises(archlab.ArchlabError, match=r"unknown dtype 'float23'; did you mean 'float32'\?"):
         archlab.load("googlenet", inputs=["1x3x224x224:float23"])
-    with pytest.raises(ShapeError, match="out_features must be an integer, got 'ten'"):
+    with pytest.raises(UsageError, match=r"googlenet with num_classes=ten: out_features must be"):
         archlab.load("googlenet", arguments={"num_classes": "ten"})
 
 

@@ -63,7 +63,7 @@ _Window = tuple[Pair, Pair, Pair]
 
 
 def receptive_field(graph: Graph) -> dict[str, ReceptiveField | None]:
-    """Return the receptive field of each layer in inference, by name, or None where it is undefined.
+    """Return the receptive field of each layer by name, train-only ones too, or None where it is undefined.
 
     By Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill
     2019: a window of k positions, d apart, adds d·(k-1) strides to the size, and its padding in front
@@ -79,7 +79,6 @@ def receptive_field(graph: Graph) -> dict[str, ReceptiveField | None]:
       does not divide evenly.
     """
     fields: dict[str, ReceptiveField | None] = {}
-    graph = graph.in_mode("inference")
     for node in graph.nodes:
         fields[node.name] = _field(node, graph.input_specs(node), [fields[name] for name, _ in node.inputs])
     return fields

@@ -59,6 +59,9 @@ class Graph:
         for name, value in {"nodes": tuple(nodes), "outputs": outputs, "params": params, "specs": specs}.items():
             object.__setattr__(self, name, value)
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.nodes, self.outputs))
+
     def _check_name(self, name: str, earlier: Mapping[str, Any]) -> None:
         if not name or "." in name or not name.isprintable() or not all(name.split("/")):
             raise GraphError(f"{self.name}: {name!r} is no node name; use printable parts joined by '/', without '.'")

@@ -60,6 +60,9 @@ class Node:
     train_only: bool = False
     source: Source | None = field(default=None, compare=False)
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.op))
+
     @property
     def block(self) -> str:
         """The path in front of the last ``/``, or an empty string."""

@@ -9,7 +9,7 @@ from typing import Any
 from archlab.dims import equal, require, require_integer
 from archlab.formula import Formula
 from archlab.ir import Op, Shape, TensorSpec
-from archlab.ops.elements import element_factors
+from archlab.ops.elements import element_factors, require_floating
 from archlab.ops.windows import (
     SAME,
     SAME_UPPER,
@@ -56,6 +56,7 @@ class Conv2d(Op):
     def infer(self, x: TensorSpec) -> TensorSpec:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
         n, c, h, w = image(x)
+        require_floating(x)
         require(equal(c % self.groups, 0), "{} input channels do not divide into {} groups", c, self.groups)
         sizes = []
         for axis, size in enumerate((h, w)):
@@ -117,6 +118,7 @@ class ConvTranspose2d(Op):
     def infer(self, x: TensorSpec) -> TensorSpec:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
         n, c, h, w = image(x)
+        require_floating(x)
         require(equal(c % self.groups, 0), "{} input channels do not divide into {} groups", c, self.groups)
         sizes = []
         for axis, size in enumerate((h, w)):

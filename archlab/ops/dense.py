@@ -9,7 +9,7 @@ from typing import Any
 from archlab.dims import equal, require, require_integer
 from archlab.formula import Formula
 from archlab.ir import Op, Shape, TensorSpec
-from archlab.ops.elements import element_factors
+from archlab.ops.elements import element_factors, require_floating
 from archlab.ops.pointwise import broadcast
 
 
@@ -28,6 +28,7 @@ class Linear(Op):
     def infer(self, x: TensorSpec) -> TensorSpec:
         """(*, F_in) -> (*, F_out)."""
         require(len(x.shape) >= 1, "needs at least one dimension, got {}", x.shape)
+        require_floating(x)
         return x.reshaped((*x.shape[:-1], self.out_features))
 
     def weights(self, x: TensorSpec) -> Mapping[str, Shape]:

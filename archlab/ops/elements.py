@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from archlab.dims import require
 from archlab.formula import Factor, Formula
-from archlab.ir import TensorSpec
+from archlab.ir import TensorSpec, is_floating
 
 _NAMES = {0: (), 1: ("N",), 2: ("N", "C"), 3: ("N", "L", "C"), 4: ("N", "C", "H", "W"), 5: ("N", "C", "D", "H", "W")}
 
@@ -12,6 +13,11 @@ def element_factors(spec: TensorSpec, side: str = "out") -> tuple[Factor, ...]:
     """Return a tensor's dimensions as factors, such as N·C_out·H_out·W_out."""
     names = _NAMES.get(len(spec.shape)) or tuple(f"d{i}" for i in range(len(spec.shape)))
     return tuple((name if name == "N" else f"{name}_{side}", d) for name, d in zip(names, spec.shape, strict=True))
+
+
+def require_floating(x: TensorSpec) -> None:
+    """Raise `ShapeError` unless a tensor holds floating or complex numbers, which weights and kernels need."""
+    require(is_floating(x.dtype), "needs floating-point elements, got {}", x.dtype)
 
 
 def per_element(spec: TensorSpec, times: int = 1, side: str = "out") -> Formula:

@@ -9,7 +9,7 @@ from typing import Any
 from archlab.dims import equal, product, require, require_integer
 from archlab.formula import Formula
 from archlab.ir import Op, Shape, TensorSpec
-from archlab.ops.elements import element_factors, per_element
+from archlab.ops.elements import element_factors, per_element, require_floating
 from archlab.ops.windows import image
 
 
@@ -38,6 +38,7 @@ class BatchNorm(Op):
     def infer(self, x: TensorSpec) -> TensorSpec:
         """The shape is unchanged."""
         require(2 <= len(x.shape) <= 5, "needs 2 to 5 dimensions, got {}", x.shape)
+        require_floating(x)
         require(x.shape[1] >= 1, "needs at least one channel, got {}", x.shape)
         if self.training:
             values = product((x.shape[0], *x.shape[2:]))
@@ -92,6 +93,7 @@ class LayerNorm(Op):
     def infer(self, x: TensorSpec) -> TensorSpec:
         """The shape is unchanged."""
         require(len(x.shape) >= self.dims, "normalises {} dimensions, got {}", self.dims, x.shape)
+        require_floating(x)
         return x
 
     def weights(self, x: TensorSpec) -> Mapping[str, Shape]:
@@ -124,6 +126,7 @@ class LocalResponseNorm(Op):
     def infer(self, x: TensorSpec) -> TensorSpec:
         """The shape is unchanged."""
         image(x)
+        require_floating(x)
         return x
 
     def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from archlab.dims import equal, require, where
 from archlab.formula import Formula
-from archlab.ir import Op, Shape, TensorSpec, promoted
-from archlab.ops.elements import per_element
+from archlab.ir import Op, Shape, TensorSpec, is_floating, promoted
+from archlab.ops.elements import per_element, require_floating
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
@@ -47,6 +47,11 @@ class ReLU(_Pointwise):
 
     costs = {"cmp": 1}
 
+    def infer(self, x: TensorSpec) -> TensorSpec:
+        """The shape is unchanged."""
+        require(x.dtype != "bool", "needs numbers, got bool")
+        return x
+
     def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.ReLU`."""
         return nn.ReLU()
@@ -58,6 +63,11 @@ class GELU(_Pointwise):
 
     costs = {"mul": 3, "add": 1, "exp": 1}
 
+    def infer(self, x: TensorSpec) -> TensorSpec:
+        """The shape is unchanged."""
+        require_floating(x)
+        return x
+
     def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.GELU`."""
         return nn.GELU()
@@ -68,6 +78,10 @@ class Sigmoid(_Pointwise):
     """1 / (1 + exp(-x))."""
 
     costs = {"exp": 1, "add": 1, "div": 1}
+
+    def infer(self, x: TensorSpec) -> TensorSpec:
+        """The shape is unchanged; integers give float32."""
+        return x if is_floating(x.dtype) else TensorSpec(x.shape)
 
     def to_torch(self, nn: Any, x: TensorSpec) -> Any:
         """`torch.nn.Sigmoid`."""
@@ -86,6 +100,7 @@ class Softmax(_Pointwise):
         """The shape is unchanged."""
         rank = max(len(x.shape), 1)  # torch lets a scalar have one
         require(-rank <= self.dim < rank, "dimension {} does not exist in {}", self.dim, x.shape)
+        require_floating(x)
         return x
 
     def to_torch(self, nn: Any, x: TensorSpec) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archlab import dims
-from archlab.dims import ceil_div, maximum, require, require_integer
+from archlab.dims import ceil_div, maximum, minimum, require, require_integer
 from archlab.ir import Shape, TensorSpec
 
 Pair = tuple[int, int]
@@ -60,9 +59,8 @@ def window_count(
     room = size + before + after - effective(kernel, dilation)
     if not ceil:
         return room // stride + 1
-    count = ceil_div(room, stride) + 1
-    overhangs = (count - 1) * stride >= size + before
-    return dims.where(overhangs, count - 1, count)  # type: ignore[no-any-return]
+    started: int = minimum(ceil_div(room, stride) + 1, ceil_div(size + before, stride))
+    return started
 
 
 def pad_shape(padding: Any, sizes: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:

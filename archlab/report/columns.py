@@ -64,7 +64,7 @@ class Shaping:
 
     def __post_init__(self) -> None:
         _known(self.columns, (*COSTS, SHARE.key, *REACH))
-        _known([self.sort] if self.sort else [], (*COSTS, SHARE.key))
+        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key))
         for name, value in (("depth", self.depth), ("top", self.top)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")

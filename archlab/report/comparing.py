@@ -30,6 +30,8 @@ _METRICS = {
     "peak_memory": "peak memory [B]",
 }
 """The rows of the totals, by metric."""
+_TELLING = ("macs", "params", "flops", "bytes_moved", "activations")
+"""The columns that tell networks apart, the most telling first."""
 _BYTES = ("bytes_moved", "peak_memory", "weight_bytes")
 
 
@@ -55,17 +57,21 @@ def comparison_document(comparison: Comparison, shaping: Shaping | None = None, 
 
 def _title(comparison: Comparison) -> str:
     base, *others = (profile.subject for profile in comparison.subjects)
-    given = ", ".join(str(spec) for spec in comparison.base.input.values())
-    return f"{base} against {', '.join(others)} · {comparison.base.mode} · {given}"
+    inputs = dict.fromkeys(", ".join(map(str, profile.input.values())) for profile in comparison.subjects)
+    return f"{base} against {', '.join(others)} · {comparison.base.mode} · {' / '.join(inputs)}"
 
 
 def headline(comparison: Comparison) -> str:
     """Return the comparison of MACs in one sentence."""
-    base, *values = (profile.total.macs for profile in comparison.subjects)
-    if len(values) == 1:
-        return f"{human(base)} against {human(values[0])} MACs{_change(base, values[0])}."
-    parts = [f"{p.subject} {human(v)}{_change(base, v)}" for p, v in zip(comparison.others, values, strict=True)]
-    return f"{comparison.base.subject} takes {human(base)} MACs; {'; '.join(parts)}."
+    counts = [profile.total.macs for profile in comparison.subjects]
+    shown = [human(count) for count in counts]
+    if len(set(shown)) < len(set(counts)):
+        shown = [f"{count:,}" for count in counts]
+    words = [f"{text}{_change(counts[0], count)}" for text, count in zip(shown, counts, strict=True)]
+    if len(counts) == 2:
+        return f"{shown[0]} against {shown[1]} MACs{_change(counts[0], counts[1])}."
+    parts = [f"{p.subject} {text}" for p, text in zip(comparison.others, words[1:], strict=True)]
+    return f"{comparison.base.subject} takes {shown[0]} MACs; {'; '.join(parts)}."
 
 
 def _change(base: int, value: int) -> str:
@@ -75,29 +81,33 @@ def _change(base: int, value: int) -> str:
 def totals(comparison: Comparison, exact: bool = False) -> Table:
     """Return a row a metric: each subject's total, and how each other relates to the base.
 
-    Two subjects have room for every digit; more are rounded unless `exact`.
+    Two subjects have room for every digit and a column for the change; of more, each tells its own
+    change and is rounded unless `exact`.
     """
     subjects = comparison.subjects
-    exact = exact or len(subjects) == 2
+    alone = len(subjects) == 2
     rows: list[list[object]] = []
     for metric, title in _METRICS.items():
         values = [_value(profile, metric) for profile in subjects]
-        ratios = [Fraction(v, values[0]) if values[0] else None for v in values[1:]]
         in_units = [in_bytes(v) if metric in _BYTES else human(v) for v in values]
-        rounded = not exact and len(set(in_units)) == len(set(values))
-        rows.append([title, *(in_units if rounded else [f"{v:,}" for v in values]), *ratios])
-    rows.append(["intensity [FLOP/B]", *(p.total.intensity for p in subjects), *[""] * len(comparison.others)])
+        rounded = not exact and not alone and len(set(in_units)) == len(set(values))
+        shown = in_units if rounded else [f"{v:,}" for v in values]
+        if alone:
+            rows.append([title, *shown, Fraction(values[1], values[0]) if values[0] else None])
+        else:
+            changes = [_change(values[0], value) for value in values[1:]]
+            rows.append([title, shown[0], *(f"{s}{c}" for s, c in zip(shown[1:], changes, strict=True))])
+    rows.append(["intensity [FLOP/B]", *(f"{p.total.intensity:.2f}" for p in subjects), *([""] if alone else [])])
     heads = [Column("total", key="metric"), *(Column(p.subject, "decimal", key=p.subject) for p in subjects)]
-    many = len(comparison.others) > 1
-    for p in comparison.others:
-        heads.append(Column(f"change\n{p.subject}" if many else "change", "ratio", "", 5, f"change {p.subject}"))
+    if alone:
+        heads.append(Column("change", "ratio", "", 5, "change"))
     return Table(tuple(heads), rows)
 
 
 def cost_table(comparison: Comparison, shaping: Shaping) -> Table:
     """Return a row a layer or a block, with each subject's value of each column."""
     heads, entries = _layers(comparison) if shaping.depth is None else _blocks(comparison, shaping)
-    names = _names(shaping)
+    names = _names(comparison, shaping)
     if shaping.sort is not None or shaping.top is not None:
         entries.sort(key=lambda entry: -_spread(shaping.sort or names[0], entry[1]))
     end = tuple(profile.total for profile in comparison.subjects)
@@ -113,10 +123,12 @@ def cost_table(comparison: Comparison, shaping: Shaping) -> Table:
     )
 
 
-def _names(shaping: Shaping) -> tuple[str, ...]:
-    """Return the columns of a comparison; raise `UsageError` for one that only a profile has."""
-    names = shaping.columns or ("macs", "params")
-    for name in (*names, *([shaping.sort] if shaping.sort else [])):
+def _names(comparison: Comparison, shaping: Shaping) -> tuple[str, ...]:
+    """Return the columns asked for, or the first two that differ; raise `UsageError` for one of profiles alone."""
+    totals = [profile.total for profile in comparison.subjects]
+    differing = [name for name in _TELLING if len({COSTS[name].get(cost) for cost in totals}) > 1]
+    names = shaping.columns or tuple(differing[:2]) or _TELLING[:2]
+    for name in (*names, *([] if shaping.sort is None else [shaping.sort])):
         if name not in COSTS:
             raise UsageError(f"a comparison has no column {name!r} (columns: {', '.join(COSTS)})")
     return names
@@ -138,8 +150,8 @@ def _blocks(comparison: Comparison, shaping: Shaping) -> tuple[tuple[Column, ...
     layers = (layer for row in comparison.rows for layer in row.layers if layer)
     names = dict.fromkeys("/".join(layer.name.split("/")[: shaping.depth]) for layer in layers)
     blocks: list[Entry] = [((name,), tuple(group.get(name) for group in groups)) for name in names]
-    empty = [costs for _, costs in blocks if not any(_values(_names(shaping), costs))]
-    entries = [(words, costs) for words, costs in blocks if any(_values(_names(shaping), costs))]
+    empty = [costs for _, costs in blocks if not any(_values(_names(comparison, shaping), costs))]
+    entries = [(words, costs) for words, costs in blocks if any(_values(_names(comparison, shaping), costs))]
     if empty:
         sums = tuple(total(cost for costs in empty if (cost := costs[i]) is not None) for i in range(len(groups)))
         entries.append(((f"… {len(empty)} more with 0",), sums))

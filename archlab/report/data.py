@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from archlab.report.table import Document, Table
+from archlab.report.table import Document
 
 if TYPE_CHECKING:
     import pandas
@@ -34,10 +34,3 @@ def profile_frame(profile: Profile) -> pandas.DataFrame:
         operations = row.pop("operations")
         rows.append({**row, **operations})
     return pandas.DataFrame(rows)
-
-
-def table_frame(table: Table) -> pandas.DataFrame:
-    """Return a table as a frame with its columns' keys."""
-    import pandas
-
-    return pandas.DataFrame([list(row) for row in table.rows], columns=[c.key or c.title for c in table.columns])

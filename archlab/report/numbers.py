@@ -44,7 +44,9 @@ def change(ratio: float) -> str:
     if ratio == 0:
         return "none"
     if abs(ratio - 1) < 0.005:
-        return f"{100 * abs(ratio - 1):.2g} % {'more' if ratio > 1 else 'fewer'}"
+        percent = 100 * abs(ratio - 1)
+        shown = f"{percent:.2g} %" if percent >= 0.01 else "under 0.01 %"
+        return f"{shown} {'more' if ratio > 1 else 'fewer'}"
     return f"{times(ratio)} more" if ratio > 1 else f"{times(1 / ratio)} fewer"
 
 

@@ -15,6 +15,7 @@ from archlab.report.table import ESSENTIAL, Document, Heading, Table
 
 _UNLIMITED = 100_000
 _GAP = 2
+_NARROWEST = 8
 
 
 def render(document: Document, exact: bool = False, width: int | None = None, colour: bool = False) -> str:
@@ -46,9 +47,10 @@ def render(document: Document, exact: bool = False, width: int | None = None, co
 
 def screen() -> tuple[int | None, bool]:
     """Return the width to fit and whether to use colour for what is printed to stdout now."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return None, False
-    return Console().width, "NO_COLOR" not in os.environ
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in ("dumb", "unknown")
+    return Console().width, not plain
 
 
 def _print_table(console: Console, table: Table, exact: bool, width: int | None) -> None:
@@ -57,6 +59,7 @@ def _print_table(console: Console, table: Table, exact: bool, width: int | None)
         max(len(line) for text in column for line in text.split("\n")) for column in zip(titles, *rows, strict=True)
     ]
     shown = _fitting(table, widths, width)
+    _shrink(table, widths, shown, width)
     if table.title:
         console.print(RichText(table.title, style="bold"))
     grid = RichTable(
@@ -67,7 +70,7 @@ def _print_table(console: Console, table: Table, exact: bool, width: int | None)
         header_style="bold",
         show_header=any(titles),
     )
-    deepest = max(title.count("\n") for title in titles)
+    deepest = max(titles[i].count("\n") for i in shown)
     for i in shown:
         words = table.columns[i].kind == "text"
         grid.add_column(
@@ -75,6 +78,7 @@ def _print_table(console: Console, table: Table, exact: bool, width: int | None)
             justify="left" if words else "right",
             overflow="fold",
             no_wrap=not words,
+            width=widths[i],
         )
     for r, row in enumerate(rows):
         ends = r == len(table.rows)
@@ -85,6 +89,18 @@ def _print_table(console: Console, table: Table, exact: bool, width: int | None)
     hidden = [title.replace("\n", " ") for i, title in enumerate(titles) if i not in shown]
     if hidden:
         console.print(RichText(f"not shown at this width: {', '.join(hidden)}", style="dim"))
+
+
+def _shrink(table: Table, widths: list[int], shown: list[int], width: int | None) -> None:
+    """Narrow the widest columns of words until the table fits; their cells wrap."""
+    if width is None:
+        return
+    wordy = [i for i in shown if table.columns[i].kind == "text"]
+    while wordy and sum(widths[i] + _GAP for i in shown) - _GAP > width:
+        widest = max(wordy, key=lambda i: widths[i])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
 
 
 def _fitting(table: Table, widths: list[int], width: int | None) -> list[int]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archlab.errors import ReadError, ShapeError, UsageError
-from archlab.ir import Graph, TensorSpec
+from archlab.errors import ReadError, ShapeError, UsageError, nearest
+from archlab.ir import ITEM_BYTES, Graph, TensorSpec
 from archlab.transform import select
 from archlab.zoo import ablations, catalog
 
@@ -64,7 +64,7 @@ def load(
     given = [("@", target.input)] if target.input else []
     for option, size in [*given, *(("--input ", size) for size in inputs)]:
         graph = _resize(graph, _resized(graph, size, option), mode)
-    return graph.named(text) if target.source == graph.name.split("+")[0] else graph
+    return graph.named(text)
 
 
 def _resize(graph: Graph, inputs: Mapping[str, TensorSpec], mode: str) -> Graph:
@@ -80,6 +80,8 @@ def _resize(graph: Graph, inputs: Mapping[str, TensorSpec], mode: str) -> Graph:
 def _source(source: str, arguments: Mapping[str, Any]) -> Graph:
     path = Path(source)
     if not path.is_file() and path.suffix not in _READABLE:
+        if source not in catalog.ARCHITECTURES and ("/" in source or path.suffix):
+            raise ReadError(f"{source}: no such file, nor an architecture of the zoo (see: archlab list)")
         return catalog.build(source, arguments)
     if arguments:
         raise UsageError(f"{source}: a graph file takes no constructor arguments")
@@ -96,6 +98,8 @@ def _resized(graph: Graph, given: str, option: str) -> Mapping[str, TensorSpec]:
     size, _, dtype = rest.partition(":")
     if not _SIZES.fullmatch(size):
         raise UsageError(f"{option}{given}: {size!r} is no shape; {_SHAPE_HELP}")
+    if dtype and dtype not in ITEM_BYTES:
+        raise UsageError(f"{option}{given}: unknown dtype {dtype!r}{nearest(dtype, ITEM_BYTES)}")
     if not named:
         if len(graph.inputs) != 1:
             raise UsageError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from archlab.errors import UsageError, nearest
+from archlab.errors import ShapeError, UsageError, nearest
 from archlab.ir import Graph
 from archlab.zoo import classics, examples, googlenet
 
@@ -106,4 +106,8 @@ def build(name: str, arguments: Mapping[str, Any] | None = None) -> Graph:
                 raise UsageError(
                     f"{name} takes no argument {argument!r}{nearest(argument, accepted)} (it takes: {known})"
                 )
-    return constructor(**(arguments or {}))
+    try:
+        return constructor(**(arguments or {}))
+    except ShapeError as error:
+        given = ", ".join(f"{key}={value}" for key, value in (arguments or {}).items())
+        raise UsageError(f"{name} with {given}: {error}") from None
