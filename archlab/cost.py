@@ -72,12 +72,15 @@ def price_node(
 ) -> Cost:
     """Return the cost of a node in its graph; enter its `parameters` (by key) into `owned`.
 
-    A tensor that it reads twice is fetched once; a parameter counts at the first node that reads it.
+    A tensor that it reads twice is fetched once, and of a parameter no more than its op fetches; a
+    parameter counts at the first node that reads it.
     """
     distinct = dict(zip(node.inputs, inputs, strict=True))
+    roles = {key: role for role, key in node.weights.items()}
+    fetched = [node.op.fetched(roles[key], spec, *inputs) for key, spec in parameters.items()]
     new = [spec for key, spec in parameters.items() if key not in owned]
     owned.update(parameters)
-    return price(node.op, inputs, outputs, [*distinct.values(), *parameters.values()], new)
+    return price(node.op, inputs, outputs, [*distinct.values(), *fetched], new)
 
 
 def price(

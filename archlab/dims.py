@@ -68,6 +68,8 @@ def _symbolic_gcd() -> Any:
 
 def equal(a: Any, b: Any) -> Any:
     """Return whether two dimensions are equal: a bool, a boolean array or a sympy relation."""
+    if type(a) is int and type(b) is int:
+        return a == b
     if _is_symbolic(a, b):
         return sys.modules["sympy"].Eq(a, b)
     return a == b

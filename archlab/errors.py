@@ -42,6 +42,16 @@ class ReadError(ArchlabError):
     exit_code = 3
 
 
+class TraceError(ArchlabError):
+    """A forward failed while it was traced; `partial` is the graph of what ran before, if anything did."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, partial: object = None) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, or an empty string."""
     folded = {word.casefold(): word for word in known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -229,7 +230,7 @@ def profile_graph(graph: Graph, mode: str = "inference", convention: str = "arch
         keys = [key for key in dict.fromkeys(node.weights.values()) if not graph.params[key].buffer]
         parameters = {key: graph.params[key].spec for key in keys}
         layers.append(Layer(node, inputs, outputs, price_node(node, inputs, outputs, parameters, owned)))
-    left_out = (
-        () if graph is whole else tuple(n.name for n in whole.nodes if n.train_only and n.name not in graph.specs)
-    )
-    return Profile(graph, mode, convention, tuple(layers), total(layer.cost for layer in layers), left_out)
+    left_out = tuple(node.name for node in whole.nodes if node.name not in graph.specs)
+    uncounted = Counter(name for node in graph.nodes if (name := node.op.uncounted))
+    whole_cost = total(layer.cost for layer in layers)
+    return Profile(graph, mode, convention, tuple(layers), whole_cost, left_out, dict(uncounted))

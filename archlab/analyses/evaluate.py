@@ -18,8 +18,8 @@ from archlab.ir import Graph, Node, TensorSpec, weight_dtype
 Bindings = Mapping[str, Mapping[str, Any]]
 """What to leave open: {node name: {field of its op: value}}."""
 
-_AXES = frozenset(("dim", "dims", "start_dim", "end_dim"))
-"""Fields that say which dimensions are meant: they steer the rules and stay plain numbers."""
+_AXES = frozenset(("computed", "dim", "dims", "start_dim", "end_dim", "layers", "projection", "results"))
+"""Fields that say which dimensions, weights or results are meant: they steer the rules and stay plain numbers."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,8 @@ class PeakMemory:
 def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:
     """Return the peak of live storages of a graph that frees a tensor after its last reader.
 
-    The caller holds the inputs, and the outputs stay to the end; views add nothing; weights and
-    kernel workspace are not in it.
+    The caller holds the inputs, and the outputs stay to the end; views add nothing; what the model
+    keeps (weights, buffers, constants) and kernel workspace are not in it.
     """
     graph = graph.in_mode(mode)
     storage: dict[Ref, Ref] = {}
@@ -29,15 +29,16 @@ def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:
     held: set[Ref] = set()
     for step, node in enumerate(graph.nodes):
         for ref in node.inputs:
-            last_use[storage[ref]] = step
+            if storage[ref] in size:
+                last_use[storage[ref]] = step
         for index, spec in enumerate(graph.specs[node.name]):
             own = (node.name, index)
             storage[own] = storage[node.inputs[0]] if node.op.is_view and node.inputs else own
-            if storage[own] == own:
+            if storage[own] == own and not node.op.is_kept:
                 size[own], last_use[own] = spec.bytes, step
             if node.op.is_input:
                 held.add(own)
-    held.update(storage[ref] for ref in graph.outputs)
+    held.update(storage[ref] for ref in graph.outputs if storage[ref] in size)
 
     alive: dict[Ref, int] = {ref: size[ref] for ref in held if graph.node(ref[0]).op.is_input}
     peak = PeakMemory(-1, "", ())

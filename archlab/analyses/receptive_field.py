@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from archlab.ir import Graph, Node, TensorSpec
+from archlab.ir import Graph, Op, Shape
 from archlab.ops import (
     GELU,
     AdaptiveAvgPool2d,
@@ -15,7 +15,9 @@ from archlab.ops import (
     Concat,
     Conv2d,
     Dropout,
+    Elementwise,
     GlobalAvgPool2d,
+    Layout,
     LocalResponseNorm,
     MaxPool2d,
     Mul,
@@ -23,10 +25,13 @@ from archlab.ops import (
     Sigmoid,
     Softmax,
 )
+from archlab.ops.functions import ALONG_A_DIMENSION
 from archlab.ops.windows import Pair, effective
 
 PER_POSITION = (ReLU, GELU, Sigmoid, Dropout, BatchNorm, LocalResponseNorm)
 """Ops that read, at each position, that position alone (of any channels)."""
+COPIES = ("clone", "contiguous", "to")
+"""Layouts of a trace that leave every element where it is."""
 
 
 @dataclass(frozen=True)
@@ -76,22 +81,41 @@ def receptive_field(graph: Graph) -> dict[str, ReceptiveField | None]:
     - positions are mixed or rearranged: flatten, reshape, linear, matmul, layer norm; softmax and
       concatenation over positions;
     - the window depends on the position: a transposed convolution, an adaptive pool over an input that
-      does not divide evenly.
+      does not divide evenly;
+    - a trace knows an op by its shapes alone: layouts but copies and casts, resampling, what has no rule.
+
+    What the model keeps sees no input: it has no field, and does not change that of what reads it.
     """
     fields: dict[str, ReceptiveField | None] = {}
+    blind: set[str] = set()
     for node in graph.nodes:
-        fields[node.name] = _field(node, graph.input_specs(node), [fields[name] for name, _ in node.inputs])
+        before = [name for name, _ in node.inputs]
+        if not node.op.is_input and blind.issuperset(before):
+            blind.add(node.name)
+            fields[node.name] = None
+            continue
+        seeing = [i for i, name in enumerate(before) if name not in blind]
+        inputs = graph.input_specs(node)
+        made = graph.specs[node.name][0].shape
+        fields[node.name] = _field(node.op, made, [(i, inputs[i].shape, fields[before[i]]) for i in seeing])
     return fields
 
 
-def _field(node: Node, inputs: tuple[TensorSpec, ...], before: list[ReceptiveField | None]) -> ReceptiveField | None:
-    op: Any = node.op
+def _field(given: Op, made: Shape, reads: list[tuple[int, Shape, ReceptiveField | None]]) -> ReceptiveField | None:
+    """Return the field of an op from the inputs that see something: which, its shape and its field."""
+    op: Any = given
     if op.is_input:
         return _ITSELF if len(op.shape) == 4 else None
-    known = [field for field in before if field is not None]
-    if len(known) < len(before):
+    known = [field for _, _, field in reads if field is not None]
+    if len(known) < len(reads):
         return None
-    shape = inputs[0].shape
+    if isinstance(op, (Add, Mul, Elementwise)):
+        per_position = getattr(op, "function", "") not in ALONG_A_DIMENSION
+        alike = all(len(shape) == 4 and shape[2:] == made[2:] for _, shape, _ in reads)
+        return _union(known) if per_position and alike else None
+    index, shape, _ = reads[0]
+    if not isinstance(op, Concat) and (index > 0 or len(reads) > 1):
+        return None
     if isinstance(op, (Conv2d, MaxPool2d, AvgPool2d)):
         return _slide(known[0], _window(op, shape[2], shape[3]))
     if isinstance(op, GlobalAvgPool2d):
@@ -99,14 +123,12 @@ def _field(node: Node, inputs: tuple[TensorSpec, ...], before: list[ReceptiveFie
     if isinstance(op, AdaptiveAvgPool2d):
         window = _even_division((shape[2], shape[3]), op.output_size)
         return None if window is None else _slide(known[0], window)
-    if isinstance(op, PER_POSITION):
+    if isinstance(op, PER_POSITION) or (isinstance(op, Layout) and op.function in COPIES):
         return known[0]
     if isinstance(op, Softmax):
         return known[0] if op.dim % 4 < 2 else None
     if isinstance(op, Concat):
         return _union(known) if op.dim % 4 < 2 else None
-    if isinstance(op, (Add, Mul)):
-        return _union(known) if inputs[0].shape[2:] == inputs[1].shape[2:] else None
     return None
 
 

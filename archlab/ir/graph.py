@@ -38,9 +38,10 @@ class Graph:
         for node in self.nodes:
             self._check_name(node.name, specs)
             inputs = tuple(self._resolve(specs, ref, node.name) for ref in node.inputs)
-            arity = node.op.arity
-            if len(inputs) != arity if arity is not None else not inputs:
-                wanted = "one or more tensors" if arity is None else f"{arity} tensor(s)"
+            arity = node.op.reads
+            if len(inputs) != arity if arity is not None else len(inputs) < node.op.at_least:
+                least = "one" if node.op.at_least == 1 else node.op.at_least
+                wanted = f"{least} or more tensors" if arity is None else f"{arity} tensor(s)"
                 raise GraphError(
                     f"{self.name}: {node.name}: {type(node.op).__name__} reads {wanted}, got {len(inputs)}"
                 )
@@ -177,6 +178,21 @@ class Graph:
         """Return some of the nodes as a graph without inferring it again: they read nothing but each other."""
         specs = {node.name: self.specs[node.name] for node in nodes}
         return self._like_this(nodes=nodes, outputs=outputs, specs=specs)
+
+    @classmethod
+    def assembled(
+        cls,
+        name: str,
+        nodes: tuple[Node, ...],
+        outputs: tuple[Ref, ...],
+        params: Mapping[str, Param],
+        specs: Mapping[str, tuple[TensorSpec, ...]],
+        origin: str,
+    ) -> Graph:
+        """Return a graph of parts that are known to fit, as a trace knows: nothing is inferred or checked."""
+        graph = object.__new__(cls)
+        graph.__dict__.update(name=name, nodes=nodes, outputs=outputs, params=params, specs=specs, origin=origin)
+        return graph
 
     def named(self, name: str) -> Graph:
         """Return the graph under another name."""

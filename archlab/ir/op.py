@@ -21,13 +21,29 @@ class Op:
     """
 
     arity: ClassVar[int | None] = 1
-    """How many tensors it reads; None for one or more."""
+    """How many tensors it reads; None for `at_least` or more."""
+
+    at_least: ClassVar[int] = 1
+    """How many tensors it reads at least, where `arity` leaves that open."""
+
+    @property
+    def reads(self) -> int | None:
+        """How many tensors it reads: `arity`, unless its fields say otherwise."""
+        return self.arity
 
     is_input: ClassVar[bool] = False
     """Whether its tensor is given by the caller."""
 
+    is_kept: ClassVar[bool] = False
+    """Whether its tensor is one that the model keeps, so that it is no activation."""
+
     rule: ClassVar[str] = ""
     """One sentence: how its operations are counted."""
+
+    @property
+    def uncounted(self) -> str:
+        """The name under which it is reported as uncounted, empty where its rule counts all it does."""
+        return ""
 
     @property
     def is_view(self) -> bool:
@@ -50,6 +66,10 @@ class Op:
     def buffers(self, *inputs: TensorSpec) -> Mapping[str, TensorSpec]:
         """Return the tensors it keeps that are not learned, by role."""
         return {}
+
+    def fetched(self, role: str, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
+        """Return what it reads of a parameter; a gather touches some rows only."""
+        return spec
 
     def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
         """Return how many operations of each class it performs."""

@@ -1,17 +1,26 @@
 """All ops. To add one: a class in its file, its name here, a row in the conformance test."""
 
 from archlab.ir import Op
-from archlab.ops.conv import Conv2d, ConvTranspose2d
+from archlab.ops.attention import Attention
+from archlab.ops.batch_norm import BatchNorm
+from archlab.ops.conv import Conv1d, Conv2d, Conv3d
+from archlab.ops.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from archlab.ops.dense import Linear, MatMul
+from archlab.ops.general import Counted, Elementwise, Embedding, Kept, Layout, Reduce, Unknown
 from archlab.ops.layout import Concat, Flatten, Input, Reshape
-from archlab.ops.norm import BatchNorm, LayerNorm, LocalResponseNorm
+from archlab.ops.norm import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from archlab.ops.pointwise import GELU, Add, Dropout, Mul, ReLU, Sigmoid, Softmax
 from archlab.ops.pool import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from archlab.ops.recurrent import Recurrent
 
 ALL: tuple[type[Op], ...] = (
     Input,
+    Conv1d,
     Conv2d,
+    Conv3d,
+    ConvTranspose1d,
     ConvTranspose2d,
+    ConvTranspose3d,
     MaxPool2d,
     AvgPool2d,
     GlobalAvgPool2d,
@@ -19,7 +28,9 @@ ALL: tuple[type[Op], ...] = (
     Linear,
     MatMul,
     BatchNorm,
+    GroupNorm,
     LayerNorm,
+    RMSNorm,
     LocalResponseNorm,
     ReLU,
     GELU,
@@ -31,11 +42,20 @@ ALL: tuple[type[Op], ...] = (
     Flatten,
     Reshape,
     Dropout,
+    Attention,
+    Embedding,
+    Recurrent,
+    Elementwise,
+    Reduce,
+    Layout,
+    Counted,
+    Kept,
+    Unknown,
 )
 BY_NAME: dict[str, type[Op]] = {op.__name__: op for op in ALL}
-CONVOLUTIONS: tuple[type[Op], ...] = (Conv2d, ConvTranspose2d)
+CONVOLUTIONS: tuple[type[Op], ...] = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 POOLS: tuple[type[Op], ...] = (MaxPool2d, AvgPool2d, GlobalAvgPool2d, AdaptiveAvgPool2d)
-NORMS: tuple[type[Op], ...] = (BatchNorm, LayerNorm, LocalResponseNorm)
+NORMS: tuple[type[Op], ...] = (BatchNorm, GroupNorm, LayerNorm, RMSNorm, LocalResponseNorm)
 ACTIVATIONS: tuple[type[Op], ...] = (ReLU, GELU, Sigmoid)
 
 __all__ = [
@@ -48,23 +68,38 @@ __all__ = [
     "POOLS",
     "AdaptiveAvgPool2d",
     "Add",
+    "Attention",
     "AvgPool2d",
     "BatchNorm",
     "Concat",
+    "Conv1d",
     "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
+    "ConvTranspose3d",
+    "Counted",
     "Dropout",
+    "Elementwise",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool2d",
+    "GroupNorm",
     "Input",
+    "Kept",
     "LayerNorm",
+    "Layout",
     "Linear",
     "LocalResponseNorm",
     "MatMul",
     "MaxPool2d",
     "Mul",
+    "RMSNorm",
     "ReLU",
+    "Recurrent",
+    "Reduce",
     "Reshape",
     "Sigmoid",
     "Softmax",
+    "Unknown",
 ]

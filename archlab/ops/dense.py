@@ -3,47 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from archlab.dims import equal, require, require_integer
 from archlab.formula import Formula
 from archlab.ir import Op, Shape, TensorSpec
+from archlab.ops.computed import computed_roles, kept, require_shapes
 from archlab.ops.elements import element_factors, require_floating
 from archlab.ops.pointwise import broadcast
 
 
 @dataclass(frozen=True)
 class Linear(Op):
-    """A linear layer over the last dimension."""
+    """A linear layer over the last dimension. `computed` names the weights that are read as inputs, not kept."""
 
     out_features: int
     bias: bool = True
+    computed: Any = field(default=(), repr=False)
 
     rule = "each output element sums F_in products; a bias adds 1"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out_features", require_integer(self.out_features, "out_features", 1))
+        object.__setattr__(self, "computed", computed_roles(self.computed, self.bias))
 
-    def infer(self, x: TensorSpec) -> TensorSpec:
+    @property
+    def reads(self) -> int:
+        """The input, and the weights that are computed."""
+        return 1 + len(self.computed)
+
+    def infer(self, x: TensorSpec, *computed: TensorSpec) -> TensorSpec:
         """(*, F_in) -> (*, F_out)."""
         require(len(x.shape) >= 1, "needs at least one dimension, got {}", x.shape)
         require_floating(x)
+        if computed:
+            require_shapes(self._roles(x), self.computed, computed)
         return x.reshaped((*x.shape[:-1], self.out_features))
 
-    def weights(self, x: TensorSpec) -> Mapping[str, Shape]:
-        """Weight (F_out, F_in) and bias (F_out)."""
-        weight = (self.out_features, x.shape[-1])
-        return {"weight": weight, "bias": (self.out_features,)} if self.bias else {"weight": weight}
+    def _roles(self, x: TensorSpec) -> Mapping[str, Shape]:
+        return {
+            "weight": (self.out_features, x.shape[-1]),
+            **({"bias": (self.out_features,)} if self.bias else {}),
+        }
 
-    def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
+    def weights(self, x: TensorSpec, *computed: TensorSpec) -> Mapping[str, Shape]:
+        """Weight (F_out, F_in) and bias (F_out), those that are kept."""
+        return kept(self._roles(x), self.computed)
+
+    def arithmetic(
+        self, outputs: tuple[TensorSpec, ...], x: TensorSpec, *computed: TensorSpec
+    ) -> Mapping[str, Formula]:
         """MACs are (leading dimensions)·F_out·F_in."""
         leading = element_factors(x, "in")[:-1]
         wide = (*leading, ("F_out", self.out_features))
         macs = Formula.product(*wide, ("F_in", x.shape[-1]))
         return {"mac": macs, "add": Formula.product(*wide)} if self.bias else {"mac": macs}
 
-    def to_torch(self, nn: Any, x: TensorSpec) -> Any:
+    def to_torch(self, nn: Any, x: TensorSpec, *computed: TensorSpec) -> Any:
         """`torch.nn.Linear`."""
         return nn.Linear(x.shape[-1], self.out_features, self.bias)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from archlab.dims import require
 from archlab.formula import Factor, Formula
 from archlab.ir import TensorSpec, is_floating
@@ -24,3 +26,13 @@ def per_element(spec: TensorSpec, times: int = 1, side: str = "out") -> Formula:
     """Return `times` operations for each element of a tensor."""
     factors = element_factors(spec, side)
     return Formula.product(*factors) if times == 1 else Formula.product(times, *factors)
+
+
+def counts_of(spec: TensorSpec, costs: Mapping[str, int], side: str = "out") -> dict[str, Formula]:
+    """Return so many operations of each class for each element of a tensor."""
+    return {kind: per_element(spec, times, side) for kind, times in costs.items()}
+
+
+def require_name(function: str) -> None:
+    """Raise `ShapeError` unless it can be the name of a function: printable text, for it will be printed."""
+    require(function != "" and function.isprintable(), "a function has a printable name, got {!r}", function)

@@ -46,7 +46,7 @@ class _Pool2d(Op):
             for p, k in zip(self.padding, self.kernel, strict=True):
                 require(p <= k // 2, "padding {} is more than half of the kernel ({})", p, k)
 
-    def pads(self, height: int, width: int) -> tuple[Pair, Pair]:
+    def pads(self, height: int, width: int) -> tuple[Pair, ...]:
         """Return the padding (before, after) of each axis for an input of that size."""
         return pad_shape(self.padding, (height, width), self.kernel, self.stride, self.spacing)
 

@@ -8,28 +8,42 @@ from archlab.dims import ceil_div, maximum, minimum, require, require_integer
 from archlab.ir import Shape, TensorSpec
 
 Pair = tuple[int, int]
+Sizes = tuple[int, ...]
+"""A number for each axis."""
 SAME = "same"
 SAME_UPPER = "same_upper"
 
 
+def sizes_of(value: Any, what: str, least: int, rank: int = 2) -> Sizes:
+    """Return a number for each of `rank` axes from one number or as many; require each to be at least `least`."""
+    each = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    require(len(each) == rank, "{} takes one number or {}, got {}", what, _WORDS[rank], each)
+    return tuple(require_integer(number, what, least) for number in each)
+
+
+_WORDS = {1: "a list of one", 2: "two", 3: "three"}
+
+
 def pair(value: Any, what: str, least: int) -> Pair:
     """Return (height, width) from one number or two; require each to be at least `least`."""
-    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    require(len(both) == 2, "{} takes one number or two, got {}", what, both)
-    return require_integer(both[0], what, least), require_integer(both[1], what, least)
+    both = sizes_of(value, what, least)
+    return both[0], both[1]
 
 
-def padding_field(value: Any, *, named: tuple[str, ...]) -> Any:
-    """Return a padding field: a pair, or one of the `named` paddings."""
+def padding_field(value: Any, *, named: tuple[str, ...], rank: int = 2) -> Any:
+    """Return a padding field: a number for each axis, or one of the `named` paddings."""
     if isinstance(value, str):
         require(value in named, "padding must be numbers or one of {}, got {!r}", named, value)
         return value
-    return pair(value, "padding", 0)
+    return sizes_of(value, "padding", 0, rank)
 
 
-def image(x: TensorSpec) -> Shape:
-    """Return the shape (N, C, H, W); raise `ShapeError` for another rank, or without channels or positions."""
-    require(len(x.shape) == 4, "needs a 4-D input (N, C, H, W), got {}", x.shape)
+_LAYOUTS = {1: "3-D input (N, C, L)", 2: "4-D input (N, C, H, W)", 3: "5-D input (N, C, D, H, W)"}
+
+
+def image(x: TensorSpec, rank: int = 2) -> Shape:
+    """Return the shape (N, C, *axes); raise `ShapeError` for another rank, or without channels or positions."""
+    require(len(x.shape) == rank + 2, "needs a {}, got {}", _LAYOUTS[rank], x.shape)
     for size in x.shape[1:]:
         require(size >= 1, "needs at least one channel and one position, got {}", x.shape)
     return x.shape
@@ -63,7 +77,7 @@ def window_count(
     return started
 
 
-def pad_shape(padding: Any, sizes: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
-    """Return the padding (before, after) of both axes for an input of those sizes."""
-    both = (pads(padding, sizes[i], kernel[i], stride[i], dilation[i], i) for i in (0, 1))
-    return tuple(both)  # type: ignore[return-value]
+def pad_shape(padding: Any, sizes: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> tuple[Pair, ...]:
+    """Return the padding (before, after) of each axis for an input of those sizes."""
+    axes = enumerate(zip(sizes, kernel, stride, dilation, strict=True))
+    return tuple(pads(padding, size, k, s, d, axis) for axis, (size, k, s, d) in axes)

@@ -1,0 +1,165 @@
+"""Ops that a trace writes down with the shapes that it saw, and tensors that the model keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from archlab.dims import require
+from archlab.formula import Formula
+from archlab.ir import OPERATION_CLASSES, Op, Shape, TensorSpec
+from archlab.ops.elements import counts_of, require_name
+
+Shapes = tuple[Shape, ...]
+"""A shape for each of several tensors."""
+Costs = tuple[tuple[str, int], ...]
+"""Numbers of operations by their class."""
+Specs = tuple[tuple[Shape, str], ...]
+"""A shape and a dtype for each of several tensors."""
+
+
+@dataclass(frozen=True)
+class Kept(Op):
+    """A tensor that the model keeps and reads as data: a parameter, or (`learned` false) a buffer or a constant."""
+
+    shape: Any
+    dtype: str = "float32"
+    learned: bool = True
+
+    arity = 0
+    is_kept = True
+    rule = "kept by the model, nothing is computed"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", TensorSpec(self.shape, self.dtype).shape)
+
+    @property
+    def is_view(self) -> bool:
+        """It computes nothing."""
+        return True
+
+    def infer(self) -> TensorSpec:
+        """The kept shape."""
+        return TensorSpec(self.shape, self.dtype)
+
+    def weights(self) -> Mapping[str, Shape]:
+        """Itself, if it is learned."""
+        return {"value": self.shape} if self.learned else {}
+
+
+class _Literal(Op):
+    """An op that holds for the inputs' shapes that the trace saw (`saw`), and for no others."""
+
+    arity = None
+    function: str
+
+    def _require_seen(self, saw: Shapes | None, inputs: tuple[TensorSpec, ...]) -> None:
+        given = tuple(x.shape for x in inputs)
+        is_open = any(getattr(d, "ndim", 0) or getattr(d, "free_symbols", None) for shape in given for d in shape)
+        seen = "one input" if saw is None else saw
+        require(not is_open, "{} was traced for {} and is literal: it takes no open size", self.function, seen)
+        fits = saw is None or given == saw
+        require(fits, "{} was traced for {} and is literal, got {}; trace it again", self.function, seen, given)
+
+    def _made(self, shapes: Shapes, dtype: str, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        dtype = dtype or (inputs[0].dtype if inputs else "float32")
+        return tuple(TensorSpec(shape, dtype) for shape in shapes)
+
+
+@dataclass(frozen=True)
+class Layout(_Literal):
+    """Elements arranged anew, by a view (`shares`) or by a copy: a slice, a transposition, a cast.
+
+    It is literal: `shapes` it makes of tensors of the shapes `saw`, all of `dtype` (the first input's, if empty).
+    """
+
+    function: str
+    shapes: Shapes
+    saw: Shapes
+    dtype: str = ""
+    shares: bool = True
+
+    rule = "elements are arranged anew, nothing is computed; a view moves nothing"
+
+    def __post_init__(self) -> None:
+        require_name(self.function)
+        require(bool(self.shapes), "{} makes at least one tensor", self.function)
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the output is the input's storage."""
+        return self.shares
+
+    def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
+        """The shapes that the trace saw."""
+        self._require_seen(self.saw, inputs)
+        return self._made(self.shapes, self.dtype, inputs)
+
+
+@dataclass(frozen=True)
+class Counted(_Literal):
+    """A function whose operations per element of the first output (`each`) the trace knows, such as a resampling.
+
+    `whole` are operations of the call that no output element has an equal share of, such as those of a
+    sparse product. Like `Layout` it is literal.
+    """
+
+    function: str
+    shapes: Shapes
+    saw: Shapes
+    each: Costs = ()
+    dtype: str = ""
+    whole: Costs = ()
+
+    rule = "so many operations per output element, and in all, as stated"
+
+    def __post_init__(self) -> None:
+        require_name(self.function)
+        require(bool(self.shapes), "{} makes at least one tensor", self.function)
+        kinds = [kind for kind, _ in (*self.each, *self.whole)]
+        known = all(kind in OPERATION_CLASSES for kind in kinds) and len(set(kinds)) == len(kinds)
+        classes = ", ".join(OPERATION_CLASSES)
+        every = (*self.each, *self.whole)
+        require(known, "operations are counted by class ({}), each once, got {}", classes, every)
+        require(all(times >= 0 for _, times in every), "a count cannot be negative: {}", every)
+
+    def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
+        """The shapes that the trace saw."""
+        self._require_seen(self.saw, inputs)
+        return self._made(self.shapes, self.dtype, inputs)
+
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
+        """`each` operations per element of the first output, and `whole` ones."""
+        counts = dict(counts_of(outputs[0], dict(self.each)))
+        counts.update({kind: Formula.product(times) for kind, times in self.whole})
+        return counts
+
+
+@dataclass(frozen=True)
+class Unknown(_Literal):
+    """A function that has no rule. It is part of every result as uncounted.
+
+    It makes `outputs_seen` of tensors of the shapes `saw` (None where nobody wrote them down).
+    """
+
+    function: str
+    outputs_seen: Specs
+    saw: Shapes | None = None
+
+    at_least = 0
+    rule = "no rule: uncounted"
+
+    def __post_init__(self) -> None:
+        require_name(self.function)
+        require(bool(self.outputs_seen), "{} makes at least one tensor", self.function)
+
+    @property
+    def uncounted(self) -> str:
+        """The function."""
+        return self.function
+
+    def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
+        """What the trace saw."""
+        self._require_seen(self.saw, inputs)
+        return tuple(TensorSpec(shape, dtype) for shape, dtype in self.outputs_seen)
