@@ -69,7 +69,7 @@ class LoweredGraph(nn.Module):
                     f"{graph.name}: {node.name}: torch keeps the name 'training' for itself; rename the layer"
                 )
         with nullcontext() if device is None else torch.device(device):
-            leaves = {path: node.op.to_torch(modules, *graph.input_specs(node)) for path, node in nodes.items()}
+            leaves = {path: _module(graph, node) for path, node in nodes.items()}
             tensors = _take_tensors(nodes, leaves, graph.params)
         self.graph = graph
         self._input_refs = tuple((name, 0) for name in graph.inputs)
@@ -116,6 +116,19 @@ class LoweredGraph(nn.Module):
             keeper = _at(self, home)
             held = keeper._parameters.get(name)
             _at(self, step.module).__dict__[role] = keeper._buffers.get(name) if held is None else held
+
+
+def _module(graph: Graph, node: Node) -> nn.Module:
+    """Return the module of a node; raise `UsageError` for an op that only a trace can write down."""
+    op: Any = node.op
+    try:
+        if getattr(op, "computed", ()):
+            raise NotImplementedError(f"{type(op).__name__} with computed weights")
+        module: nn.Module = op.to_torch(modules, *graph.input_specs(node))
+    except NotImplementedError as error:
+        what = f"{type(op).__name__} ({op.function})" if hasattr(op, "function") else str(error)
+        raise UsageError(f"{graph.name}: {node.name}: a traced {what} cannot be lowered yet") from None
+    return module
 
 
 def _path(node: Node) -> Path:

@@ -59,8 +59,8 @@ class SameUpperMaxPool2d(nn.MaxPool2d):
 class HalfAffineBatchNorm(nn.BatchNorm2d):
     """Batch norm over (N, C, *) with a scale and no shift (`scale`), or a shift and no scale."""
 
-    def __init__(self, channels: int, eps: float = 1e-5, *, scale: bool) -> None:
-        super().__init__(channels, eps, affine=False)
+    def __init__(self, channels: int, eps: float = 1e-5, *, scale: bool, tracked: bool = True) -> None:
+        super().__init__(channels, eps, affine=False, track_running_stats=tracked)
         half = nn.Parameter(torch.ones(channels) if scale else torch.zeros(channels))
         setattr(self, "weight" if scale else "bias", half)
 
@@ -84,6 +84,25 @@ class MatMul(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """(*, M, K), (*, K, P) -> (*, M, P)."""
         return torch.matmul(a, b)
+
+
+class Attention(nn.Module):
+    """`torch.nn.functional.scaled_dot_product_attention`, causal where it is `masked` and no mask is given."""
+
+    def __init__(self, masked: bool = False) -> None:
+        super().__init__()
+        self.masked = masked
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(*, L, E), (*, S, E), (*, S, E_v) -> (*, L, E_v); queries may share heads of keys and values."""
+        heads = [x.shape[-3] if x.dim() > 2 else 1 for x in (q, k, v)]
+        fit = all(a in (b, 1) or b == 1 for a, b in ((heads[0], heads[1]), (heads[0], heads[2]), heads[1:]))
+        causal = self.masked and mask is None
+        return functional.scaled_dot_product_attention(q, k, v, mask, 0.0, causal, enable_gqa=not fit)
+
+    def extra_repr(self) -> str:
+        """Return whether it is masked."""
+        return f"masked={self.masked}"
 
 
 class Add(nn.Module):

@@ -1,0 +1,226 @@
+"""Rules: what each torch function does to shapes and which op of ours it is.
+
+A rule is a function with the arguments of torch's, behind the recorder; its name is torch's. The same
+rules answer calls of the Python interface and, below it, of ATen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from archlab.errors import GraphError, ShapeError
+from archlab.ir import TensorSpec
+from archlab.ops.general import Layout, Unknown
+from archlab.pytorch.rules import control, elements, layers, layout
+from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
+from archlab.pytorch.spy import NAMES, TracedTensor
+
+RULES: dict[str, Callable[..., Any]] = {**elements.RULES, **layout.RULES, **layers.RULES, **control.RULES}
+
+
+class Plan(NamedTuple):
+    """How a function is answered: its rule, its name, and whether it writes into its first argument."""
+
+    rule: Callable[..., Any] | None
+    name: str
+    writes: bool
+    plain: bool
+
+
+_PLANS: dict[Any, Plan] = {}
+_transforming = torch._C._functorch.peek_interpreter_stack
+_is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
+
+
+def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any:
+    """Return what a torch call gives under the trace."""
+    plan = _PLANS.get(func) or _resolve(func)
+    if plan.plain:
+        return func(*args, **kwargs)
+    if _transforming() is not None:
+        return func(*_twins(recorder, args), **_twins(recorder, kwargs))  # vmap makes larger calls of it, below
+    if plan.rule is None:
+        return _unruled(recorder, func, plan.name, args, kwargs, below)
+    try:
+        made = plan.rule(recorder, *args, **kwargs)
+    except layers.NotCoveredError:
+        return _unruled(recorder, func, plan.name, args, kwargs, below)
+    except ShapeError as error:  # a model may catch what torch would raise
+        raise RuntimeError(str(error)) from error
+    _compute_values(recorder, func, args, kwargs, made)
+    out = kwargs.get("out")
+    if plan.writes or kwargs.get("inplace") is True or isinstance(out, Tensor):
+        return _written(recorder, out if isinstance(out, Tensor) else args[0], made)
+    return made
+
+
+def _resolve(func: Any) -> Plan:
+    name = (
+        func._schema.name.removeprefix("aten::")
+        if isinstance(func, torch._ops.OpOverload)
+        else getattr(func, "__name__", str(func))
+    )
+    if name == "__get__":
+        name = f"get {func.__self__.__name__}"
+    elif name == "__set__":
+        name = f"set {func.__self__.__name__}"
+    plain = name in PLAIN or (name.startswith("get ") and name not in RULES)
+    writes = name.endswith("_") and not name.endswith("__")
+    rule = RULES.get(name, _set_nothing if name.startswith("set ") else None)
+    if name.startswith("__i") and rule is None and f"__{name[3:]}" in RULES:
+        rule, writes = RULES[f"__{name[3:]}"], True
+    if rule is None and writes:
+        rule = RULES.get(name[:-1])
+    if getattr(func, "__module__", "") == "torch.nn.init":
+        rule, writes = _initialise, False
+    _PLANS[func] = plan = Plan(rule, name, writes, plain)
+    return plan
+
+
+def _written(recorder: Any, target: Tensor, made: Any) -> Any:
+    """Make the target of an in-place call stand for what was made."""
+    twin = recorder.traced(target)
+    if target is not twin:
+        recorder.overwrite(target)
+    if type(made) is TracedTensor:
+        twin.ref, twin.value = made.ref, made.value
+        if twin.spec != made.spec:
+            twin.spec = TensorSpec(twin.spec.shape, twin.spec.dtype)
+    return target
+
+
+def _set_data(recorder: Any, target: Tensor, value: Tensor) -> None:
+    """`weight.data = value` is a write; the model's own tensor stays as it is."""
+    _written(recorder, target, recorder.traced(value))
+
+
+def _initialise(recorder: Any, tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Elements of a module that a forward makes: nobody asks for them."""
+    return tensor
+
+
+def _set_nothing(recorder: Any, target: Tensor, value: Any) -> None:
+    """Other attributes, such as `grad` or `requires_grad`, say nothing about the forward."""
+
+
+def _flat(args: Any, kwargs: Any) -> list[Tensor]:
+    found = []
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.extend(item for item in value if isinstance(item, Tensor))
+    return found
+
+
+def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any) -> None:
+    """Give a small tensor its elements where those of all that it is made of are known."""
+    several = isinstance(made, (tuple, list)) and len(made) > 0
+    first = made[0] if several else made
+    if type(first) is not TracedTensor or first.value is not None:
+        return
+    floating = first.spec.dtype.startswith(("float", "bfloat", "complex"))
+    if first.spec.numel > (4096 if floating else 2**20):
+        return
+    tensors = _flat(args, kwargs)
+    if not tensors or not all(_is_known(recorder, t) for t in tensors):
+        return
+    with torch._C.DisableTorchFunction():
+        # What is written in place is written for real: views of it share the elements.
+        real = [_real(a, recorder) for a in args]
+        value = func(*real, **{k: _real(v, recorder) for k, v in kwargs.items() if k not in ("device", "out")})
+    for one, known in zip(made, value, strict=False) if several else ((made, value),):
+        if isinstance(known, Tensor) and tuple(known.shape) == one.spec.shape:
+            one.value = known
+
+
+def _is_known(recorder: Any, tensor: Tensor) -> bool:
+    twin = tensor if type(tensor) is TracedTensor else recorder.leaf(tensor)
+    if twin is not None:
+        return twin.value is not None
+    return tensor.device.type != "meta" and not isinstance(tensor, torch.nn.Parameter)
+
+
+def _real(value: Any, recorder: Any = None) -> Any:
+    """Return arguments with the elements of each tensor in them, all of which are known."""
+    if type(value) is TracedTensor:
+        return value.value
+    if isinstance(value, Tensor):
+        twin = recorder.leaf(value) if recorder is not None else None
+        return value if twin is None else twin.value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_real(item, recorder) for item in value) if type(value) in (list, tuple) else value
+    if isinstance(value, torch.device):
+        return torch.device("cpu")
+    return value
+
+
+def _unruled(recorder: Any, func: Any, name: str, args: Any, kwargs: Any, below: bool) -> Any:
+    """Answer a function without a rule: by the ATen calls it is made of, or by torch's shape alone."""
+    tensors = _flat(args, kwargs)
+    if not below and any(type(t) is TracedTensor or recorder.is_parameter(t) for t in tensors):
+        return func(*_twins(recorder, args), **_twins(recorder, kwargs))
+    if not tensors and not below:
+        return _factory(recorder, func, name, args, kwargs)
+    made = by_meta(recorder, func, args, kwargs)
+    specs = made if isinstance(made, tuple) else (made,)
+    if not all(isinstance(s, TensorSpec) for s in specs):
+        return made
+    op = Unknown(name, tuple((s.shape, s.dtype) for s in specs))
+    recorder.uncounted[name] = recorder.uncounted.get(name, 0) + 1
+    return recorder.record(name, op, tensors, outputs=specs)
+
+
+def _twins(recorder: Any, value: Any) -> Any:
+    """Return arguments with a traced tensor for every tensor, so that torch computes nothing of its own."""
+    if isinstance(value, Tensor):
+        return value if _is_transformed(value) else recorder.traced(value)
+    if type(value) in (list, tuple):
+        return type(value)(_twins(recorder, item) for item in value)
+    return {k: _twins(recorder, v) for k, v in value.items()} if type(value) is dict else value
+
+
+def _factory(recorder: Any, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    """Answer a function that reads no tensor: make small integers for real, of the rest only the shape."""
+    meta = dict(kwargs, device="meta") if "device" in kwargs or name in FACTORIES else kwargs
+    try:
+        made = func(*args, **meta)
+    except (TypeError, RuntimeError):
+        made = func(*args, **kwargs)
+    if not isinstance(made, Tensor):
+        return made
+    spec = TensorSpec(tuple(made.shape), NAMES[made.dtype])
+    value = made if made.device.type != "meta" else None
+    small = spec.numel <= (4096 if made.dtype.is_floating_point or made.dtype.is_complex else 2**20)
+    if value is None and small and name not in RANDOM:
+        value = func(*args, **{k: v for k, v in kwargs.items() if k != "device"})
+    return recorder.constant(spec, value)
+
+
+def by_meta(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Return the specs that torch's own meta kernel gives for a call."""
+
+    def blank(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            spec = recorder.spec(value)
+            return torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device="meta")
+        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+            return type(value)(blank(item) for item in value)
+        return torch.device("meta") if isinstance(value, torch.device) else value
+
+    with torch._C.DisableTorchFunction():
+        made = func(*[blank(a) for a in args], **{k: blank(v) for k, v in kwargs.items()})
+    if isinstance(made, Tensor):
+        return TensorSpec(tuple(made.shape), NAMES[made.dtype])
+    if isinstance(made, (list, tuple)) and any(isinstance(m, Tensor) for m in made):
+        return tuple(TensorSpec(tuple(m.shape), NAMES[m.dtype]) for m in made if isinstance(m, Tensor))
+    return made
+
+
+RULES["set data"] = _set_data
+
+__all__ = ["GraphError", "Layout", "answer", "by_meta"]

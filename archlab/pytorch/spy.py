@@ -1,0 +1,126 @@
+"""`TracedTensor`: stands for a tensor while a model is traced; it has a shape and a type and no elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archlab.ir import TensorSpec
+
+DTYPES: dict[str, torch.dtype] = {}
+NAMES: dict[torch.dtype, str] = {}
+for _name in dir(torch):
+    if isinstance(_dtype := getattr(torch, _name), torch.dtype):
+        NAMES.setdefault(_dtype, str(_dtype).removeprefix("torch."))
+        DTYPES[str(_dtype).removeprefix("torch.")] = _dtype
+
+
+class TracedTensor(Tensor):
+    """A tensor without elements.
+
+    `spec` is its shape and type, `ref` the step of the trace that made it and which of its outputs it
+    is, `value` its elements where they are known (small integers and booleans steer control flow).
+    What asks for its shape or type is answered here, before torch is involved.
+    """
+
+    spec: TensorSpec
+    ref: tuple[int, int]
+    value: Tensor | None
+    recorder: Any
+
+    @staticmethod
+    def __new__(
+        cls, recorder: Any, ref: tuple[int, int], spec: TensorSpec, value: Tensor | None = None
+    ) -> TracedTensor:
+        made = Tensor._make_wrapper_subclass(cls, spec.shape, dtype=DTYPES[spec.dtype], device=recorder.device)
+        made.recorder, made.ref, made.spec, made.value = recorder, ref, spec, value
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        recorder = _recorder_of(args, kwargs or {})
+        return recorder.dispatched(func, args, kwargs or {})
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size(self.spec.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        return torch.Size(self.spec.shape) if dim is None else self.spec.shape[dim]
+
+    def dim(self) -> int:
+        return len(self.spec.shape)
+
+    ndimension = dim
+
+    @property
+    def ndim(self) -> int:
+        return len(self.spec.shape)
+
+    def numel(self) -> int:
+        return self.spec.numel
+
+    nelement = numel
+
+    def __len__(self) -> int:
+        if not self.spec.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.spec.shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return DTYPES[self.spec.dtype]
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.recorder.device
+        return device
+
+    def get_device(self) -> int:
+        return -1
+
+    is_nested = is_sparse = is_quantized = is_cuda = is_mkldnn = is_mps = is_xpu = requires_grad = False
+    is_meta = property(lambda self: self.recorder.device.type == "meta")
+    is_leaf = True
+    grad_fn = grad = None
+    layout = torch.strided
+    itemsize = property(lambda self: self.dtype.itemsize)
+    is_cpu = property(lambda self: self.recorder.device.type == "cpu")
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self.dtype.is_complex
+
+    def is_contiguous(self, *_: Any, **__: Any) -> bool:
+        return True
+
+    def stride(self, dim: int | None = None) -> Any:
+        strides, step = [], 1
+        for size in reversed(self.spec.shape):
+            strides.append(step)
+            step *= max(size, 1)
+        strides.reverse()
+        return tuple(strides) if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        return 0
+
+    def __repr__(self, *_: Any, **__: Any) -> str:
+        return f"TracedTensor({self.spec})"
+
+
+def _recorder_of(args: Any, kwargs: Any) -> Any:
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, TracedTensor):
+            return value.recorder
+        if isinstance(value, (list, tuple)):
+            for item in value:
+                if isinstance(item, TracedTensor):
+                    return item.recorder
+    raise RuntimeError("a traced call without a traced tensor")
