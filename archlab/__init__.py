@@ -14,6 +14,7 @@ _HOMES = {
     "ArchlabError": "archlab.errors",
     "UsageError": "archlab.errors",
     "ShapeError": "archlab.errors",
+    "TraceError": "archlab.errors",
     "ReadError": "archlab.errors",
     "OutputError": "archlab.errors",
     "GraphError": "archlab.errors",
@@ -36,6 +37,7 @@ _HOMES = {
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
     "select": "archlab.transform",
+    "trace": "archlab.api",
     "verify": "archlab.api",
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "ReadError",
     "ShapeError",
     "TensorSpec",
+    "TraceError",
     "UsageError",
     "__version__",
     "compare",
@@ -66,11 +69,23 @@ __all__ = [
     "profile",
     "receptive_field",
     "select",
+    "trace",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from archlab.api import compare, depth, evaluate, load, lower, peak_memory, profile, receptive_field, verify
+    from archlab.api import (
+        compare,
+        depth,
+        evaluate,
+        load,
+        lower,
+        peak_memory,
+        profile,
+        receptive_field,
+        trace,
+        verify,
+    )
     from archlab.comparisons import Comparison
     from archlab.cost import Cost
     from archlab.errors import (
@@ -80,6 +95,7 @@ if TYPE_CHECKING:
         OutputError,
         ReadError,
         ShapeError,
+        TraceError,
         UsageError,
     )
     from archlab.formula import Formula

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from archlab.comparisons import Comparison, compare_profiles
@@ -28,16 +28,16 @@ def load(
     *,
     inputs: Iterable[str] = (),
     arguments: Mapping[str, Any] | None = None,
-    mode: str = "training",
+    mode: str | None = None,
 ) -> Graph:
     """Return the graph that a target names.
 
     >>> load("googlenet+naive@256").outputs
     (('softmax', 0),)
 
-    `inputs` are texts ``[name=]SHAPE[:dtype]``, `arguments` go to the architecture's constructor. For
-    `mode` inference, an input may be too small for heads that exist in training alone. Raises
-    `UsageError`, `ReadError`, `GraphError` or `ShapeError`, each saying where, what and what now.
+    `inputs` are texts ``[name=]SHAPE[:dtype]``, `arguments` go to the constructor. A model is traced as
+    it runs in `mode`, by default inference. Raises `UsageError`, `ReadError`, `GraphError`,
+    `ShapeError` or `TraceError`, each saying where, what and what now.
     """
     from archlab.sources.target import load as load_target
 
@@ -46,8 +46,26 @@ def load(
     return load_target(os.fspath(target), inputs, arguments, mode)
 
 
-def profile(subject: Subject, *, mode: str = "inference", convention: str = "archlab") -> Profile:
-    """Return the cost of a target or a graph, a row a layer, in inference or training."""
+def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs: Any = None, **kwargs: Any) -> Graph:
+    """Return the graph of what a model or any callable computes for these inputs.
+
+    Tensors may be real, meta or `TensorSpec`: only shapes and types are looked at, and no floating
+    number is computed. `inputs` is (args, kwargs), for keywords that collide with ours. The model is
+    left as it was. Raises `TraceError`, with the part that ran as `.partial`.
+    """
+    from archlab.pytorch.trace import trace as trace_model
+
+    return trace_model(model, *args, mode=mode, inputs=inputs, **kwargs)
+
+
+def profile(
+    subject: Any, *args: Any, mode: str = "inference", convention: str = "archlab", inputs: Any = None, **kwargs: Any
+) -> Profile:
+    """Return the cost of a target, a graph, or a model with its inputs, a row a layer."""
+    if callable(subject) and not isinstance(subject, Graph):
+        return profile_graph(trace(subject, *args, mode=mode, inputs=inputs, **kwargs), mode, convention)
+    if args or kwargs or inputs is not None:
+        raise UsageError(f"only a model takes inputs here; resize a target with @, such as {subject}@256")
     return profile_graph(_graph(subject, mode), mode, convention)
 
 
@@ -114,7 +132,7 @@ def verify(subject: Subject, *, mode: str = "inference") -> Verification:
     return verify_graph(_graph(subject, mode), mode)
 
 
-def _graph(subject: Any, mode: str = "training") -> Graph:
+def _graph(subject: Any, mode: str | None = None) -> Graph:
     if isinstance(subject, Graph):
         return subject
     if isinstance(subject, (str, os.PathLike)):

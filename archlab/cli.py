@@ -22,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="A TARGET is a name of the zoo or a graph file, then +ABLATION and @INPUT: googlenet+naive@256. "
+    epilog="A TARGET is a name of the zoo, torchvision:NAME, timm:NAME, hf:TYPE, package.module:callable, "
+    "file.py:callable or a graph file, then +ABLATION and @INPUT: googlenet+naive@256. "
     "Exit codes: 0 ok, 1 a check failed, 2 bad usage, 3 unreadable or unbuildable, 4 incomplete, 70 internal error.",
 )
 
@@ -298,9 +299,7 @@ def _emit(
     data: Callable[[], Any] | None = None,
 ) -> None:
     """Write a result to the screen, or to a file as a whole."""
-    from archlab.report.formats import render
-
-    text = render(document, format.value, exact, data, to_screen=output is None)
+    text = _render(document, format, exact, data, output is None)
     if output is None:
         _print(text)
         return
@@ -308,6 +307,18 @@ def _emit(
 
     write(output, text)
     typer.echo(f"wrote {output}", err=True)
+
+
+def _render(
+    document: Document,
+    format: Format,
+    exact: bool = False,
+    data: Callable[[], Any] | None = None,
+    to_screen: bool = True,
+) -> str:
+    from archlab.report.formats import render
+
+    return render(document, format.value, exact, data, to_screen)
 
 
 def _print(text: str) -> None:
@@ -353,11 +364,24 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _show_partial(error: ArchlabError) -> None:
+    """Show what ran before a trace failed."""
+    from archlab.errors import TraceError
+
+    if isinstance(error, TraceError) and error.partial is not None:
+        from archlab import api
+        from archlab.report.views import profile_document
+
+        ran = api.profile(error.partial)
+        _print(_render(profile_document(ran), Format.terminal))
+
+
 def _report(error: Exception) -> int:
     """Say what went wrong in one line and return the exit code."""
     code, message = 70, f"internal error, {type(error).__name__}: {error} (see it with --debug)"
     if isinstance(error, ArchlabError):
         code, message = error.exit_code, str(error)
+        _show_partial(error)
     elif hasattr(error, "format_message"):
         code, message = 2, f"{error.format_message()} (see: archlab --help)"
     elif type(error).__name__ == "Abort":

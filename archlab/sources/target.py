@@ -48,31 +48,42 @@ def parse(text: str) -> Target:
 
 
 def load(
-    text: str, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None, mode: str = "training"
+    text: str, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None, mode: str | None = None
 ) -> Graph:
     """Return the graph that a target names, its ablations applied, for the inputs asked for.
 
-    `inputs` are texts ``[name=]SHAPE[:dtype]``; `arguments` go to the architecture's constructor. For
-    inference, an input that is too small for the train-only heads alone leaves them out. Raises
-    `UsageError` for what cannot be asked, `ReadError`, `GraphError` or `ShapeError` for what cannot
-    be read or built.
+    `inputs` are texts ``[name=]SHAPE[:dtype]``; `arguments` go to the constructor. A model is traced as
+    it runs in `mode` (inference if None); an architecture keeps its train-only heads, unless the mode
+    is inference and an input is too small for them. Raises `UsageError` for what cannot be asked,
+    `ReadError`, `GraphError`, `ShapeError` or `TraceError` for what cannot be read, built or traced.
     """
     target = parse(text)
-    graph = _source(target.source, arguments or {})
+    asked = [_asked("@", target.input)] if target.input else []
+    asked += [_asked("--input ", given) for given in inputs]
+    if _names_model(target.source):
+        from archlab.sources.models import load_model
+
+        graph = load_model(target.source, asked, arguments or {}, mode or "inference")
+        asked = []
+    else:
+        graph = _source(target.source, arguments or {})
     for name in target.ablations:
         graph = ablations.apply(graph, name)
-    given = [("@", target.input)] if target.input else []
-    for option, size in [*given, *(("--input ", size) for size in inputs)]:
-        graph = _resize(graph, _resized(graph, size, option), mode)
+    for each in asked:
+        graph = _resize(graph, each.resolved(graph.inputs, graph.name), mode)
     return graph.named(text)
 
 
-def _resize(graph: Graph, inputs: Mapping[str, TensorSpec], mode: str) -> Graph:
+def _names_model(source: str) -> bool:
+    return ":" in source and not os.path.isfile(source)
+
+
+def _resize(graph: Graph, inputs: Mapping[str, TensorSpec], mode: str | None) -> Graph:
     try:
         return graph.with_inputs(inputs)
     except ShapeError:
         heads = select(graph, where=lambda _, node: node.train_only)
-        if mode == "training" or not heads:
+        if mode != "inference" or not heads:
             raise
         return heads.drop().with_inputs(inputs)
 
@@ -92,24 +103,44 @@ def _source(source: str, arguments: Mapping[str, Any]) -> Graph:
     return read_file(path)
 
 
-def _resized(graph: Graph, given: str, option: str) -> Mapping[str, TensorSpec]:
-    """Return the input that a text ``[name=]SHAPE[:dtype]`` asks for."""
-    name, named, rest = given.rpartition("=")
+@dataclass(frozen=True)
+class Asked:
+    """An input that was asked for: the option it came by, its text, and the text's parts."""
+
+    option: str
+    text: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def spec(self, old: TensorSpec | None, where: str) -> TensorSpec:
+        """Return it as a tensor in place of `old`: one side or two resize an image."""
+        shape = self.shape
+        if old is not None and len(old.shape) == 4 and len(shape) < 3:
+            shape = (*old.shape[:2], shape[0], shape[-1])
+        elif self.option == "@" and len(shape) < 3:
+            raise UsageError(f"{self.option}{self.text}: {where} does not read an image; give the whole shape")
+        return TensorSpec(shape, self.dtype or (old.dtype if old else "float32"))
+
+    def resolved(self, known: Mapping[str, TensorSpec], where: str) -> Mapping[str, TensorSpec]:
+        """Return it by the name of an input of a graph; without a name it is the only one."""
+        name = self.name
+        if not name:
+            if len(known) != 1:
+                inputs = ", ".join(known)
+                raise UsageError(
+                    f"{self.option}{self.text}: {where} has the inputs {inputs}; name one: NAME={self.text}"
+                )
+            name = next(iter(known))
+        return {name: self.spec(known.get(name), where)}
+
+
+def _asked(option: str, text: str) -> Asked:
+    """Return the parts of a text ``[name=]SHAPE[:dtype]``."""
+    name, _, rest = text.rpartition("=")
     size, _, dtype = rest.partition(":")
     if not _SIZES.fullmatch(size):
-        raise UsageError(f"{option}{given}: {size!r} is no shape; {_SHAPE_HELP}")
+        raise UsageError(f"{option}{text}: {size!r} is no shape; {_SHAPE_HELP}")
     if dtype and dtype not in ITEM_BYTES:
-        raise UsageError(f"{option}{given}: unknown dtype {dtype!r}{nearest(dtype, ITEM_BYTES)}")
-    if not named:
-        if len(graph.inputs) != 1:
-            raise UsageError(
-                f"{option}{given}: {graph.name} has the inputs {', '.join(graph.inputs)}; name one: NAME={rest}"
-            )
-        name = next(iter(graph.inputs))
-    old = graph.inputs.get(name)
-    shape = tuple(map(int, size.split("x")))
-    if old is not None and len(old.shape) == 4 and len(shape) < 3:
-        shape = (*old.shape[:2], shape[0], shape[-1])
-    elif option == "@" and len(shape) < 3:
-        raise UsageError(f"{option}{given}: {graph.name} does not read an image; give the whole shape")
-    return {name: TensorSpec(shape, dtype or (old.dtype if old else "float32"))}
+        raise UsageError(f"{option}{text}: unknown dtype {dtype!r}{nearest(dtype, ITEM_BYTES)}")
+    return Asked(option, text, name, tuple(map(int, size.split("x"))), dtype)

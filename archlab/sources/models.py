@@ -1,0 +1,48 @@
+"""Models as targets: built without weights, fed what was asked for or their own default, and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from archlab.errors import UsageError
+from archlab.ir import Graph, TensorSpec
+
+if TYPE_CHECKING:
+    from archlab.sources.target import Asked
+
+
+def load_model(source: str, asked: Sequence[Asked], arguments: Mapping[str, Any], mode: str) -> Graph:
+    """Return the trace of ``torchvision:NAME``, ``timm:NAME``, ``hf:TYPE`` or ``module:callable``.
+
+    Inputs without a name go by position, those with one by keyword; what is asked for replaces the
+    model's own default. Raises `UsageError` where there is none and none was given.
+    """
+    from archlab.pytorch.models import BUILDERS, module_model
+    from archlab.pytorch.trace import trace
+
+    prefix, _, rest = source.partition(":")
+    model, defaults = BUILDERS[prefix](rest, arguments) if prefix in BUILDERS else module_model(source, arguments)
+    positional, named = _inputs(source, asked, defaults)
+    if not positional and not named:
+        raise UsageError(f"{source}: what does it read? give its input, such as --input 1x3x224x224")
+    return trace(model, mode=mode, inputs=(tuple(positional), named))
+
+
+def _inputs(
+    source: str, asked: Sequence[Asked], defaults: Mapping[str, TensorSpec]
+) -> tuple[list[TensorSpec], dict[str, TensorSpec]]:
+    positional = [spec for name, spec in defaults.items() if not name]
+    named = {name: spec for name, spec in defaults.items() if name}
+    place = 0
+    for each in asked:
+        if each.name:
+            named[each.name] = each.spec(named.get(each.name), source)
+        elif len(named) == 1 and not positional:
+            (only,) = named
+            named[only] = each.spec(named[only], source)
+        else:
+            old = positional[place] if place < len(positional) else None
+            positional[place : place + 1] = [each.spec(old, source)]
+            place += 1
+    return positional, named
