@@ -7,11 +7,12 @@ output element takes. The rules are those of design.md, section 2.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
+from rows import Row, Shape, spec_of
+from traced_rows import TRACED
 
+from archlab.errors import ShapeError
 from archlab.ir import OPERATION_CLASSES, Op, TensorSpec
 from archlab.ops import (
     ALL,
@@ -38,25 +39,6 @@ from archlab.ops import (
     Sigmoid,
     Softmax,
 )
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """An op on inputs of these shapes: its output, its parameters by role, its operations by class."""
-
-    op: Op
-    inputs: list[Shape]
-    output: Shape
-    weights: dict[str, Shape] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    buffers: dict[str, Shape] = field(default_factory=dict)
-    is_view: bool = False
-
-    def __repr__(self) -> str:
-        return f"{self.op} of {self.inputs}"
-
 
 X = (2, 6, 9, 7)  # N, C, H, W
 STATISTICS: dict[str, Shape] = {"running_mean": (6,), "running_var": (6,), "num_batches_tracked": ()}
@@ -200,24 +182,28 @@ ROWS = [
     # Inference hands its input through; training compares with p and scales.
     Row(Dropout(0.4), [(2, 5)], (2, 5), is_view=True),
     Row(Dropout(0.4, training=True), [(2, 5)], (2, 5), counts={"cmp": 2 * 5, "mul": 2 * 5}),
+    *TRACED,
 ]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=repr)
 def test_an_op_makes_keeps_and_counts_what_is_derived_by_hand(row: Row) -> None:
-    inputs = tuple(map(TensorSpec, row.inputs))
-    made: Any = row.op.infer(*inputs)
-    assert made == TensorSpec(row.output)
+    inputs = tuple(map(spec_of, row.inputs))
+    made = row.op.outputs(*inputs)
+    assert made == (spec_of(row.output), *row.more)
     assert dict(row.op.weights(*inputs)) == row.weights
+    read = {role: row.op.fetched(role, TensorSpec(shape), *inputs).shape for role, shape in row.weights.items()}
+    assert read == (row.weights if row.fetched is None else row.fetched)
     assert {role: spec.shape for role, spec in row.op.buffers(*inputs).items()} == row.buffers
-    assert {kind: f.value for kind, f in row.op.arithmetic((made,), *inputs).items()} == row.counts
+    assert {kind: f.value for kind, f in row.op.arithmetic(made, *inputs).items()} == row.counts
     assert row.op.is_view == row.is_view
 
 
 @pytest.mark.parametrize("row", ROWS, ids=repr)
 def test_an_op_counts_known_operations_and_says_its_rule_and_arity(row: Row) -> None:
     assert set(row.counts) <= set(OPERATION_CLASSES)
-    assert row.op.arity in (None, len(row.inputs))
+    assert row.op.reads in (None, len(row.inputs))
+    assert row.op.reads is not None or len(row.inputs) >= row.op.at_least
     assert row.op.rule
 
 
@@ -236,3 +222,30 @@ def test_an_op_without_a_row_is_found() -> None:
         pass
 
     assert without_row([*ALL, Unheard]) == ["Unheard"]
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "message"),
+    [
+        (
+            Conv2d(4, 3, computed=("weight",)),
+            [X, (4, 6, 3, 2)],
+            r"the computed weight is \(4, 6, 3, 2\), it needs \(4, 6",
+        ),
+        (ConvTranspose2d(4, 3, computed=("bias",)), [X, (5,)], r"the computed bias is \(5,\), it needs \(4,\)"),
+        (
+            Linear(5, computed=("weight",)),
+            [(2, 4), (5, 4, 1)],
+            r"the computed weight is \(5, 4, 1\), it needs \(5, 4\)",
+        ),
+    ],
+)
+def test_a_computed_weight_of_another_shape_is_refused(op: Op, inputs: list[Shape], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        op.outputs(*map(TensorSpec, inputs))
+
+
+@pytest.mark.parametrize("computed", [("scale",), ("weight", "weight"), 5, ("bias",)])
+def test_computed_names_weights_that_the_layer_has(computed: object) -> None:
+    with pytest.raises(ShapeError, match=r"computed names some of \('weight',\), each once"):
+        Conv2d(4, 3, bias=False, computed=computed)

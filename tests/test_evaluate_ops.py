@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from archlab.analyses.evaluate import Evaluation, evaluate
 from archlab.cost import METRICS, Cost
 from archlab.errors import ShapeError, UsageError
-from archlab.ir import OPERATION_CLASSES, Graph, Node
-from archlab.ops import ALL, BY_NAME
+from archlab.ir import OPERATION_CLASSES, Graph, Node, Op, TensorSpec
+from archlab.ops import ALL, BY_NAME, Counted, Input, Layout, Linear, Unknown
 from archlab.profiles import profile_graph
 
 Sizes = dict[str, Any]
@@ -35,6 +35,20 @@ CONV = {
     "dilation": pair(1, 2),
 }
 GROUPS = {"groups": st.sampled_from([1, 2, 4])}
+LINE = st.tuples(st.integers(1, 3), st.sampled_from([4, 8, 12]), st.integers(4, 16))
+VOLUME = st.tuples(st.integers(1, 3), st.sampled_from([4, 8, 12]), *[st.integers(4, 9)] * 3)
+
+
+def each(rank: int, least: int, most: int) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.tuples(*[st.integers(least, most)] * rank)
+
+
+def axes(rank: int) -> dict[str, Any]:
+    """Return the sizes of a convolution over so many axes."""
+    sizes = {"kernel": each(rank, 1, 3), "stride": each(rank, 1, 3), "dilation": each(rank, 1, 2)}
+    return {**sizes, "out_channels": st.sampled_from([4, 8]), "padding": each(rank, 0, 1)}
+
+
 POOL = {"kernel": pair(1, 4), "stride": pair(1, 3)}
 ROW = st.integers(1, 4)
 
@@ -78,12 +92,72 @@ CASES: list[tuple[str, Sizes, Sizes, st.SearchStrategy[Any]]] = [
     ("Flatten", {"start_dim": st.integers(0, 1)}, {}, st.tuples(ANY)),
     ("Reshape", {}, {"shape": st.tuples(st.just("=0"), st.sampled_from([1, 2, 4]), st.just(-1))}, st.tuples(IMAGE)),
     ("Dropout", {"training": BOOL}, {}, st.tuples(ANY)),
+    ("Conv1d", {"bias": BOOL}, {**axes(1), **GROUPS}, st.tuples(LINE)),
+    ("Conv3d", {"bias": BOOL}, {**axes(3), **GROUPS}, st.tuples(VOLUME)),
+    ("ConvTranspose1d", {"bias": BOOL}, {**axes(1), **GROUPS, "output_padding": each(1, 0, 1)}, st.tuples(LINE)),
+    ("ConvTranspose3d", {"bias": BOOL}, {**axes(3), **GROUPS, "output_padding": each(3, 0, 1)}, st.tuples(VOLUME)),
+    (
+        "Conv2d",
+        {"out_channels": st.just(4), "kernel": st.just((1, 2)), "computed": st.just(("bias", "weight"))},
+        {"stride": pair(1, 3)},
+        st.builds(lambda x: (x, (4,), (4, x[1], 1, 2)), IMAGE),
+    ),
+    (
+        "Linear",
+        {"out_features": st.just(5), "computed": st.just(("weight",))},
+        {},
+        st.builds(lambda x: (x, (5, x[-1])), ANY),
+    ),
+    ("GroupNorm", {"scale": BOOL}, GROUPS, st.tuples(IMAGE)),
+    ("RMSNorm", {"dims": st.integers(1, 2), "scale": BOOL}, {}, st.tuples(ANY)),
+    (
+        "Attention",
+        {"masked": BOOL},
+        {},
+        st.builds(lambda n, h, i, s, e, w: ((n, h, i, e), (n, h, s, e), (n, h, s, w)), *[st.integers(1, 4)] * 6),
+    ),
+    (
+        "Attention",
+        {},
+        {},
+        st.builds(lambda n, g, h, s: ((n, g * h, s, 2), (1, h, s, 2), (n, h, s, 2)), *[st.integers(1, 4)] * 4),
+    ),
+    ("Embedding", {}, {"rows": st.integers(1, 20), "width": st.integers(1, 9)}, st.tuples(ANY)),
+    ("Elementwise", {"function": st.sampled_from(["silu", "add"])}, {}, st.builds(lambda x: (x, x[1:]), ANY)),
+    (
+        "Elementwise",
+        {"function": st.just("prelu")},
+        {},
+        st.builds(lambda x, one: (x, (1 if one else x[1],)), IMAGE, BOOL),
+    ),
+    (
+        "Reduce",
+        {"function": st.sampled_from(["mean", "std", "max"]), "dims": st.sampled_from([None, (1,), (-1, 0)])},
+        {},
+        st.tuples(ANY),
+    ),
+    ("Kept", {"learned": BOOL}, {"shape": IMAGE}, st.tuples()),
+    (
+        "Recurrent",
+        {"kind": st.sampled_from(["lstm", "gru", "rnn_relu"]), "layers": st.integers(1, 2), "bidirectional": BOOL},
+        {"hidden": st.integers(1, 5)},
+        st.tuples(st.tuples(*[st.integers(1, 5)] * 3)),
+    ),
 ]
+
+X = (2, 4, 8, 8)
+LITERAL: dict[str, Op] = {
+    "Layout": Layout("permute", ((2, 8, 8, 4),), (X,)),
+    "Counted": Counted("resize", ((2, 4, 16, 16),), (X,), (("add", 3),)),
+    "Unknown": Unknown("fft", ((X, "complex64"),)),
+}
+"""Ops that hold for the shapes of their trace alone."""
 
 
 def graph_of(name: str, fields: Sizes, shapes: tuple[Any, ...]) -> Graph:
     """Return inputs x0, x1, … and, unless that is an input, the op itself as node `op`."""
-    nodes = [Node(f"x{i}", BY_NAME["Input"](shape=shape)) for i, shape in enumerate(shapes)]  # type: ignore[call-arg]
+    dtype = "int64" if name == "Embedding" else "float32"
+    nodes = [Node(f"x{i}", Input(shape, dtype)) for i, shape in enumerate(shapes)]
     if name != "Input":
         nodes.append(Node("op", BY_NAME[name](**fields), tuple((node.name, 0) for node in nodes)))
     return Graph("g", tuple(nodes), ((nodes[-1].name, 0),))
@@ -158,7 +232,37 @@ def test_ints_arrays_and_symbols_give_the_same_counts_and_shapes(
 
 
 def test_every_op_has_a_case() -> None:
-    assert {name for name, *_ in CASES} == {op.__name__ for op in ALL}
+    assert {name for name, *_ in CASES} | LITERAL.keys() == {op.__name__ for op in ALL}
+
+
+def literal(op: Op) -> Graph:
+    """Return an input, a literal op that reads it, and a linear layer."""
+    nodes = (Node("x", Input(X)), Node("op", op, (("x", 0),)), Node("fc", Linear(3), (("op", 0),)))
+    return Graph("g", nodes, (("fc", 0),))
+
+
+@pytest.mark.parametrize("name", LITERAL)
+def test_a_literal_op_is_evaluated_as_it_was_traced_and_takes_no_open_size(name: str) -> None:
+    graph, n = literal(LITERAL[name]), sympy.Symbol("n", integer=True, positive=True)
+    assert evaluate(graph, {"x": {"shape": X}}).total == profile_graph(graph).total
+    assert evaluate(graph, {"fc": {"out_features": n}}).macs.subs({n: 3}) == profile_graph(graph).total.macs
+    for size in (n, numpy.array([2, 2])):
+        with pytest.raises(ShapeError, match=r"g: op: \w+ was traced for .* and is literal: it takes no open size"):
+            evaluate(graph, {"x": {"shape": (size, *X[1:])}})
+
+
+@pytest.mark.parametrize("name", LITERAL)
+def test_the_fields_of_a_literal_op_are_no_sizes(name: str) -> None:
+    graph = literal(LITERAL[name])
+    for field in dataclasses.fields(LITERAL[name]):  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=f"op: {field.name} of {name} is no size"):
+            evaluate(graph, {"op": {field.name: numpy.array([1, 2])}})
+
+
+@pytest.mark.parametrize("op", [LITERAL["Layout"], LITERAL["Counted"], Unknown("fft", ((X, "float16"),), (X,))])
+def test_a_literal_op_takes_no_other_input_either(op: Op) -> None:
+    with pytest.raises(ShapeError, match=r"is literal, got \(\(1, 4, 8, 8\),\); trace it again"):
+        literal(op).with_inputs({"x": TensorSpec((1, 4, 8, 8))})
 
 
 @pytest.mark.parametrize(("name", "fixed", "sizes", "shapes"), CASES, ids=[case[0] for case in CASES])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from traced_rows import TRACED
 
 import archlab
 from archlab.errors import GraphError, ReadError, ShapeError
@@ -26,20 +27,24 @@ from archlab.ops import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Counted,
     Dropout,
     Flatten,
     GlobalAvgPool2d,
     Input,
     LayerNorm,
+    Layout,
     Linear,
     LocalResponseNorm,
     MatMul,
     MaxPool2d,
     Mul,
+    Reduce,
     ReLU,
     Reshape,
     Sigmoid,
     Softmax,
+    Unknown,
 )
 from archlab.profiles import profile_graph
 from archlab.sources import json as reader
@@ -53,6 +58,12 @@ OPS: list[Op] = [
     AvgPool2d(2, count_include_pad=False), GlobalAvgPool2d(), AdaptiveAvgPool2d((3, 2)), Linear(8), MatMul(),
     BatchNorm(scale=False, eps=1e-3), LayerNorm(2, shift=False), LocalResponseNorm(3, k=2.0), ReLU(), GELU(),
     Sigmoid(), Softmax(1), Add(), Mul(), Concat(), Flatten(1, 2), Reshape(("=0", -1, 4)), Dropout(0.2, training=True),
+    *{type(row.op): row.op for row in TRACED}.values(), Conv2d(4, 1, computed=("weight",)),
+    Layout("view", ((8, 64), (4,)), ((2, 4, 8, 8),), "int8", False), Layout("cat", ((4, 8),), ((2, 4, 8, 8),) * 2),
+    Counted("resize", ((2, 4, 16, 16),), ((2, 4, 8, 8),), (("mul", 4), ("add", 3)), "float16"),
+    Unknown("fft", (((2, 4, 8, 8), "complex64"), ((), "int64"))), Unknown("made", (((3,), "bool"),), ()),
+    Unknown("seen", (((3,), "bool"),), ((2, 4, 8, 8),)), Reduce("max", (1, -1), True),
+    Reduce("argmax", None, dtype="int64"),
 ]  # fmt: skip
 
 
@@ -62,11 +73,13 @@ def graphs(draw: Any) -> Graph:
     nodes = [
         Node("x", Input((2, 4, 8, 8))),
         Node("y", Input((2, 4, 8, 8), "float16"), train_only=draw(st.booleans())),
+        Node("i", Input((2, 4), "int64")),
+        Node("w", Input((4, 4, 1, 1))),
     ]
     graph = Graph("random", tuple(nodes), (("y", 0),))
     for i in range(draw(st.integers(1, 12))):
         op = draw(st.sampled_from(OPS))
-        count = draw(st.integers(1, 3)) if op.arity is None else op.arity
+        count = draw(st.integers(op.at_least, op.at_least + 2)) if op.reads is None else op.reads
         refs = tuple((draw(st.sampled_from(nodes)).name, 0) for _ in range(count))
         source = draw(st.none() | st.just(Source("m.sub", "Sub", 1, "relu", "model.py", 12)))
         tie = {"weight": "shared"} if isinstance(op, Linear) and draw(st.booleans()) else {}
@@ -224,7 +237,7 @@ PLACES: list[tuple[tuple[Any, ...], Any, str]] = [
     ((*NODE, "name"), "n" * 1001, f'nodes[1].name: {NAME}, got "{"n" * 56}...'),
     ((*NODE, "op"), "Conv2d", f'{AT}.op: must be an object, got "Conv2d"'),
     ((*NODE, "op", "type"), DELETED, f"{AT}.op.type: must name an op, got null"),
-    ((*NODE, "op", "type"), "Conv3d", f"{AT}.op: unknown op \"Conv3d\"; did you mean 'Conv2d'"),
+    ((*NODE, "op", "type"), "Conv2D", f"{AT}.op: unknown op \"Conv2D\"; did you mean 'Conv2d'"),
     ((*NODE, "op", "type"), "__class__", f'{AT}.op: unknown op "__class__"'),
     ((*NODE, "op", "kernels"), 3, f"{AT}.op: unknown entry \"kernels\"; did you mean 'kernel'"),
     ((*NODE, "op", "out_channels"), DELETED, f"{AT}.op: the entry 'out_channels' is missing"),

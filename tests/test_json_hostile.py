@@ -13,7 +13,7 @@ from test_json import OPS, READING, document
 
 import archlab
 from archlab.errors import ArchlabError, ShapeError
-from archlab.ir import Graph, Node
+from archlab.ir import Graph, Node, Op, TensorSpec
 from archlab.ops import Input, MatMul
 from archlab.profiles import profile_graph
 from archlab.sources.json import read_graph
@@ -76,9 +76,25 @@ def paths(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [before] * bool(before) + [path for key, item in items for path in paths(item, (*before, key))]
 
 
+def many(op: Op) -> int:
+    """Return how many tensors to give to an op: two, unless it takes another number."""
+    return max(op.at_least, 2) if op.reads is None else op.reads
+
+
+def fits(op: Op) -> bool:
+    """Return whether an op reads the input of the test's graph, once or twice over."""
+    if type(op) is MatMul:
+        return False
+    try:
+        op.outputs(*[TensorSpec((2, 4, 8, 8))] * many(op))
+    except ShapeError:
+        return False
+    return True
+
+
 VALID = [json.loads(archlab.load(name).to_json()) for name in ("reduced", "inception-3a", "alexnet-torchvision")]
 VALID += [json.loads(Graph("ops", (Node("x", Input((2, 4, 8, 8))), *(
-    Node(f"n{i}", op, (("x", 0),) * (op.arity or 2)) for i, op in enumerate(OPS) if type(op) is not MatMul
+    Node(f"n{i}", op, (("x", 0),) * many(op)) for i, op in enumerate(OPS) if fits(op)
 )), (("x", 0),)).to_json())]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 
+import configurations_traced as traced
 import pytest
 import torch
 from configurations import (
@@ -52,6 +53,11 @@ MAY_REFUSE_EMPTY = {
     "batch norms": batch_norms(),
     "response norms": response_norms(),
     "concatenations": concatenations(),
+    "1-D convolutions": traced.convolutions(1),
+    "3-D convolutions": traced.convolutions(3),
+    "1-D transposed convolutions": traced.transposed_convolutions(1),
+    "3-D transposed convolutions": traced.transposed_convolutions(3),
+    "attentions": traced.attentions(),
 }
 """Where torch reads or returns a tensor without elements, these ops may refuse what it accepts.
 
@@ -65,6 +71,8 @@ AS_TORCH = {
     "sums and products": sums_and_products(),
     "flattenings": flattenings(),
     "reshapings": reshapings(),
+    "group norms": traced.group_norms(),
+    "RMS norms": traced.rms_norms(),
 }
 RANDOM = settings(
     max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
