@@ -1,0 +1,46 @@
+"""The command line: `main` runs it and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from archlab.cli.commands import app
+from archlab.cli.output import show_partial
+from archlab.errors import ArchlabError
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code; every error is one line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"] or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign still gets the rest
+    try:
+        code = app(words, prog_name="archlab", standalone_mode=False)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(_report(error))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # typer turns an interrupt into this code, too
+        sys.stderr.write("error: interrupted\n")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong in one line and return the exit code."""
+    code, message = 70, f"internal error, {type(error).__name__}: {error} (see it with --debug)"
+    if isinstance(error, ArchlabError):
+        code, message = error.exit_code, str(error)
+        show_partial(error)
+    elif hasattr(error, "format_message"):
+        code, message = 2, f"{error.format_message()} (see: archlab --help)"
+    elif type(error).__name__ == "Abort":
+        code, message = INTERRUPTED, "interrupted"
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    return code

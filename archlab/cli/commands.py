@@ -1,0 +1,212 @@
+"""The commands: each reads what is asked for, calls the library, and hands on what comes back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from archlab.cli.options import (
+    ArgOption,
+    ColumnsOption,
+    ConventionOption,
+    DepthOption,
+    ExactOption,
+    Format,
+    FormatOption,
+    InputOption,
+    JsonOption,
+    Mode,
+    ModeOption,
+    OutputOption,
+    ReportFormat,
+    SortOption,
+    StrictOption,
+    TargetArgument,
+    TopOption,
+    chosen_format,
+    complete_target,
+    load,
+    names,
+)
+from archlab.cli.output import emit, finish
+
+app = typer.Typer(
+    name="archlab",
+    help="What a neural network architecture costs, where, and why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="A TARGET is a name of the zoo, torchvision:NAME, timm:NAME, hf:TYPE, package.module:callable, "
+    "file.py:callable or a graph file, then +ABLATION and @INPUT: googlenet+naive@256. "
+    "Exit codes: 0 ok, 1 a check failed, 2 bad usage, 3 unreadable or unbuildable, 4 incomplete, 70 internal error.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from archlab import __version__
+
+        typer.echo(f"archlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")] = False,
+) -> None:
+    """What a neural network architecture costs, where, and why."""
+
+
+@app.command("list")
+def list_(format: FormatOption = Format.terminal, json: JsonOption = False, output: OutputOption = None) -> None:
+    """List every architecture and ablation, with one sentence and its source."""
+    from archlab.report.listing import catalog_data, catalog_document
+    from archlab.zoo.ablations import ABLATIONS
+    from archlab.zoo.catalog import ARCHITECTURES
+
+    architectures = [(name, a.summary, a.source) for name, a in ARCHITECTURES.items()]
+    ablations = [(name, a.claim, a.source) for name, a in ABLATIONS.items()]
+    emit(
+        catalog_document(architectures, ablations),
+        chosen_format(format, json),
+        output,
+        data=lambda: catalog_data(architectures, ablations),
+    )
+
+
+@app.command()
+def profile(
+    target: TargetArgument,
+    input: InputOption = None,
+    arg: ArgOption = None,
+    mode: ModeOption = Mode.inference,
+    convention: ConventionOption = "archlab",
+    columns: ColumnsOption = None,
+    depth: DepthOption = None,
+    sort: SortOption = None,
+    top: TopOption = None,
+    strict: StrictOption = False,
+    exact: ExactOption = False,
+    format: FormatOption = Format.terminal,
+    json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Count one architecture: a row a layer or a block, and the totals."""
+    from archlab import api
+    from archlab.report.columns import Shaping
+    from archlab.report.views import profile_document
+
+    shaping = Shaping(names(columns), depth, sort, top)
+    result = api.profile(load(target, input, arg, mode), mode=mode.value, convention=convention)
+    document = profile_document(result, shaping)
+    emit(document, chosen_format(format, json), output, exact, data=result.to_dict)
+    finish(strict and bool(result.uncounted or result.assumed))
+
+
+@app.command()
+def compare(
+    base: Annotated[str, typer.Argument(metavar="BASE", autocompletion=complete_target, show_default=False)],
+    others: Annotated[
+        list[str], typer.Argument(metavar="OTHER...", autocompletion=complete_target, show_default=False)
+    ],
+    input: InputOption = None,
+    arg: ArgOption = None,
+    mode: ModeOption = Mode.inference,
+    convention: ConventionOption = "archlab",
+    columns: ColumnsOption = None,
+    depth: DepthOption = None,
+    sort: SortOption = None,
+    top: TopOption = None,
+    strict: StrictOption = False,
+    exact: ExactOption = False,
+    format: FormatOption = Format.terminal,
+    json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Compare architectures; the first name typed is the base."""
+    from archlab import api
+    from archlab.report.columns import Shaping
+    from archlab.report.comparing import comparison_document
+    from archlab.report.table import Text
+
+    shaping = Shaping(names(columns), depth, sort, top)
+    graphs = [load(target, input, arg, mode) for target in (base, *others)]
+    result = api.compare(*graphs, mode=mode.value, convention=convention)
+    document = comparison_document(result, shaping, exact)
+    if {base, *others} == {"naive", "reduced"}:
+        document += (Text("The whole network: archlab compare googlenet googlenet+naive"),)
+    emit(document, chosen_format(format, json), output, exact, data=result.to_dict)
+    finish(strict and any(p.uncounted or p.assumed for p in result.subjects))
+
+
+@app.command()
+def explain(
+    target: TargetArgument,
+    layer: Annotated[
+        str | None, typer.Argument(show_default=False, help="One layer; without it, every layer's product.")
+    ] = None,
+    input: InputOption = None,
+    arg: ArgOption = None,
+    mode: ModeOption = Mode.inference,
+    exact: ExactOption = False,
+    format: FormatOption = Format.terminal,
+    json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Show where a number comes from: the rule, the symbols, the numbers put in."""
+    from archlab import api
+    from archlab.report.explaining import explanation, explanation_data, overview
+
+    result = api.profile(load(target, input, arg, mode), mode=mode.value)
+    if layer is None or (layer in result.by_block(layer.count("/") + 1) and layer not in result.names):
+        shown = [row for row in result.layers if layer is None or row.name.startswith(f"{layer}/")]
+        document, data = overview(result, shown), lambda: explanation_data(result, shown)
+    else:
+        row = result.layer(layer)
+        document, data = explanation(result, row), lambda: explanation_data(result, [row])
+    emit(document, chosen_format(format, json), output, exact, data=data)
+
+
+@app.command()
+def verify(
+    target: TargetArgument,
+    input: InputOption = None,
+    arg: ArgOption = None,
+    mode: ModeOption = Mode.inference,
+    exact: ExactOption = False,
+    format: FormatOption = Format.terminal,
+    json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Count with torch's and fvcore's counters, too; exit with 1 if a difference has no reason."""
+    from archlab import api
+    from archlab.report.verifying import verification_document
+
+    result = api.verify(load(target, input, arg, mode), mode=mode.value)
+    emit(verification_document(result), chosen_format(format, json), output, exact, data=result.to_dict)
+    finish(not result.ok, 1)
+
+
+@app.command()
+def report(
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="Where to.")] = "reports",
+    format: Annotated[ReportFormat, typer.Option("--format", help="How to write.")] = ReportFormat.markdown,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if a report is stale.")] = False,
+) -> None:
+    """Render the reports: GoogLeNet, its ablations, the 1×1 convolution, the paper's Table 1."""
+    from archlab.studies.render import render_all, stale
+
+    if check:
+        old = stale(output, format.value)
+        for name in old:
+            typer.echo(f"stale: {name} (render it: archlab report)")
+        typer.echo(f"{len(old)} stale" if old else "every report is fresh")
+        finish(bool(old), 1)
+        return
+    for path in render_all(output, format.value):
+        typer.echo(f"wrote {path}", err=True)

@@ -1,0 +1,82 @@
+"""Where results go: the screen, a file as a whole, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from archlab.cli.options import Format
+from archlab.errors import ArchlabError
+
+if TYPE_CHECKING:
+    from archlab.report.table import Document
+
+
+def emit(
+    document: Document,
+    format: Format,
+    output: str | None,
+    exact: bool = False,
+    data: Callable[[], Any] | None = None,
+) -> None:
+    """Write a result to the screen, or to a file as a whole."""
+    text = render(document, format, exact, data, output is None)
+    if output is None:
+        print_text(text)
+        return
+    from archlab.report.files import write
+
+    write(output, text)
+    typer.echo(f"wrote {output}", err=True)
+
+
+def render(
+    document: Document,
+    format: Format,
+    exact: bool = False,
+    data: Callable[[], Any] | None = None,
+    to_screen: bool = True,
+) -> str:
+    """Return a document in a format, fitted to the screen if it goes there."""
+    from archlab.report.formats import render
+
+    return render(document, format.value, exact, data, to_screen)
+
+
+def print_text(text: str) -> None:
+    """Write to standard output; raise `OutputError` where that is closed or full."""
+    from archlab.errors import OutputError
+
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever read has seen enough
+            raise typer.Exit(0) from None
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def finish(failed: bool, code: int = 4) -> None:
+    """End the command with an exit code if it failed."""
+    if failed:
+        raise typer.Exit(code)
+
+
+def show_partial(error: ArchlabError) -> None:
+    """Show what ran before a trace failed."""
+    from archlab.errors import TraceError
+
+    if isinstance(error, TraceError) and error.partial is not None:
+        from archlab import api
+        from archlab.report.views import profile_document
+
+        ran = api.profile(error.partial)
+        print_text(render(profile_document(ran), Format.terminal))
