@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import archlab
 from archlab.analyses.depth import Depth, depth
 from archlab.analyses.memory import peak_memory
 from archlab.analyses.receptive_field import ReceptiveField, receptive_field
-from archlab.ir import Builder, Graph, Node, Op, Param
+from archlab.ir import Builder, Graph, Node, Op, Param, TensorSpec
 from archlab.ops import (
     Add,
     Attention,
@@ -31,6 +32,7 @@ from archlab.ops import (
     Unknown,
 )
 from archlab.profiles import profile_graph
+from archlab.pytorch.trace import trace
 
 X = (1, 2, 8, 8)
 
@@ -148,6 +150,16 @@ def test_traced_pools_and_stacked_recurrent_layers_are_as_deep_as_they_are() -> 
     assert depth(built(("resize", Counted("interpolate", ((1, 2, 4, 4),), (X,)), ["input"]))) == Depth(0, 0)
     rows = Layout("view", ((2, 8, 8),), (X,))
     assert depth(built(("rows", rows, ["input"]), ("lstm", Recurrent("lstm", 3, 2), ["rows"]))) == Depth(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("resnet18", 18), ("resnet50", 50), ("densenet121", 121), ("vgg16", 16)]
+)
+def test_traced_networks_named_by_their_depth_have_it(name: str, layers: int) -> None:
+    models = pytest.importorskip("torchvision").models
+    with torch.device("meta"):
+        model = getattr(models, name)()
+    assert depth(trace(model, TensorSpec((1, 3, 224, 224)))).weighted == layers
 
 
 THREE = ReceptiveField((3, 3), (1, 1), (1, 1))
