@@ -380,3 +380,10 @@ def test_on_meta_it_counts_the_same() -> None:
     profile = profile_graph(trace(model, x))
     assert profile.total.macs == 36 * 8 * 27 + 4 * 8 * 36
     assert profile.parameters["read"] == 8 * 27 + 8 + 16 + 4 * 288 + 4
+
+
+def test_a_gated_linear_unit_halves_the_channels() -> None:
+    profile = profile_graph(trace(nn.GLU(), torch.zeros(4, 16)))
+    assert profile.layers[-1].output_shape == (4, 8)
+    # a sigmoid (exp, add, div) and a product for each of 4·8 elements
+    assert {k: n for k, n in profile.total.operations.items() if n} == dict.fromkeys(("add", "mul", "div", "exp"), 32)

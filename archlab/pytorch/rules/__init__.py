@@ -170,7 +170,8 @@ def _unruled(recorder: Any, func: Any, name: str, args: Any, kwargs: Any, below:
     specs = made if isinstance(made, tuple) else (made,)
     if not all(isinstance(s, TensorSpec) for s in specs):
         return made
-    op = Unknown(name, tuple((s.shape, s.dtype) for s in specs))
+    saw = tuple(recorder.spec(tensor).shape for tensor in tensors)
+    op = Unknown(name, tuple((s.shape, s.dtype) for s in specs), saw)
     recorder.uncounted[name] = recorder.uncounted.get(name, 0) + 1
     return recorder.record(name, op, tensors, outputs=specs)
 

@@ -186,7 +186,18 @@ def _embedding(r: Any, *args: Any, **kwargs: Any) -> Any:
     made = TensorSpec((*r.spec(indices).shape, spec.shape[1]), spec.dtype)
     if key is None:
         return counted(r, "embedding", [indices, weight], (made,), ())
-    return r.record("embedding", Embedding(*spec.shape), [indices], {"weight": key}, outputs=(made,))
+    return r.record("embedding", Embedding(spec.shape[0], spec.shape[1], spec.dtype), [indices], {"weight": key}, outputs=(made,))
+
+
+def _glu(r: Any, input: Any, dim: int = -1) -> Any:
+    """Half the channels times the sigmoid of the other half."""
+    spec = r.spec(input)
+    shape = list(spec.shape)
+    if shape[dim] % 2:
+        raise RuntimeError(f"glu halves dimension {dim} of {spec.shape}, which is odd")
+    shape[dim] //= 2
+    each = (("exp", 1), ("add", 1), ("div", 1), ("mul", 1))
+    return counted(r, "glu", [input], (spec.reshaped(tuple(shape)),), each)
 
 
 def _dropout(r: Any, input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
@@ -231,6 +242,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "convolution": _aten_convolution,
     "_convolution": _aten_convolution,
     "_convolution_mode": _convolution_mode,
+    "glu": _glu,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,
