@@ -305,3 +305,18 @@ def test_a_graph_file_is_a_target(run: Run, tmp_path: Path) -> None:
     assert (data["source"], data["total"]["macs"]) == ("read", 5_268_480)
     ended = run("profile", f"{path}+batch_norm@28", "--json")
     assert json.loads(ended.out)["total"]["macs"] == 4 * 5_268_480
+
+
+def test_a_shell_completes_targets_and_ablations(run: Run) -> None:
+    from archlab.cli.options import complete_target
+
+    assert complete_target("googlenet-t") == ["googlenet-torchvision", "googlenet-tfslim"]
+    assert complete_target("googlenet+no_a") == ["googlenet+no_aux"]
+    environment = {
+        **os.environ,
+        "_ARCHLAB_COMPLETE": "complete_bash",
+        "COMP_WORDS": "archlab profile vgg1",
+        "COMP_CWORD": "2",
+    }
+    shown = subprocess.run(COMMAND, capture_output=True, text=True, env=environment, check=False).stdout
+    assert shown.split() == ["vgg11", "vgg13", "vgg16", "vgg19"]
