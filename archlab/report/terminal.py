@@ -78,7 +78,7 @@ def _print_table(console: Console, table: Table, exact: bool, width: int | None)
             justify="left" if words else "right",
             overflow="fold",
             no_wrap=not words,
-            width=widths[i],
+            max_width=widths[i] if words else None,
         )
     for r, row in enumerate(rows):
         ends = r == len(table.rows)
