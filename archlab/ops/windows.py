@@ -16,6 +16,8 @@ SAME_UPPER = "same_upper"
 
 def sizes_of(value: Any, what: str, least: int, rank: int = 2) -> Sizes:
     """Return a number for each of `rank` axes from one number or as many; require each to be at least `least`."""
+    if type(value) is int:
+        return (require_integer(value, what, least),) * rank
     each = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
     require(len(each) == rank, "{} takes one number or {}, got {}", what, _WORDS[rank], each)
     return tuple(require_integer(number, what, least) for number in each)

@@ -186,7 +186,9 @@ def _embedding(r: Any, *args: Any, **kwargs: Any) -> Any:
     made = TensorSpec((*r.spec(indices).shape, spec.shape[1]), spec.dtype)
     if key is None:
         return counted(r, "embedding", [indices, weight], (made,), ())
-    return r.record("embedding", Embedding(spec.shape[0], spec.shape[1], spec.dtype), [indices], {"weight": key}, outputs=(made,))
+    return r.record(
+        "embedding", Embedding(spec.shape[0], spec.shape[1], spec.dtype), [indices], {"weight": key}, outputs=(made,)
+    )
 
 
 def _glu(r: Any, input: Any, dim: int = -1) -> Any:
