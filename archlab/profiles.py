@@ -231,6 +231,7 @@ def profile_graph(graph: Graph, mode: str = "inference", convention: str = "arch
         parameters = {key: graph.params[key].spec for key in keys}
         layers.append(Layer(node, inputs, outputs, price_node(node, inputs, outputs, parameters, owned)))
     left_out = tuple(node.name for node in whole.nodes if node.name not in graph.specs)
+    assumed = Counter(text for node in graph.nodes if (text := node.op.assumed))
     uncounted = Counter(name for node in graph.nodes if (name := node.op.uncounted))
     whole_cost = total(layer.cost for layer in layers)
-    return Profile(graph, mode, convention, tuple(layers), whole_cost, left_out, dict(uncounted))
+    return Profile(graph, mode, convention, tuple(layers), whole_cost, left_out, dict(uncounted), dict(assumed))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from archlab.errors import TraceError
-from archlab.ir import Graph
+from archlab.ir import Graph, TensorSpec
 from archlab.ops import Unknown
 from archlab.profiles import profile_graph
 from archlab.pytorch.trace import trace
@@ -387,3 +387,27 @@ def test_a_gated_linear_unit_halves_the_channels() -> None:
     assert profile.layers[-1].output_shape == (4, 8)
     # a sigmoid (exp, add, div) and a product for each of 4·8 elements
     assert {k: n for k, n in profile.total.operations.items() if n} == dict.fromkeys(("add", "mul", "div", "exp"), 32)
+
+
+class Counts(nn.Module):
+    """Runs its layer as often as the input says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        for _ in range(int((times + 1).sum())):
+            x = self.layer(x)
+        return x
+
+
+def test_elements_that_nobody_gave_are_assumed_aloud_where_control_flow_reads_them() -> None:
+    x = TensorSpec((4, 8))
+    given = profile_graph(trace(Counts(), x, torch.tensor([1, 0])))
+    assert (given.total.macs, given.assumed) == (4 * 4 * 8 * 8 - 4 * 8 * 8, {})  # 1 + 0 + 2 runs
+    guessed = profile_graph(trace(Counts(), x, TensorSpec((2,), "int64")))
+    assert guessed.total.macs == 2 * 4 * 8 * 8
+    assert guessed.assumed == {"integer inputs given by shape hold zeros": 1}
+    unread = profile_graph(trace(nn.Embedding(9, 8), TensorSpec((2,), "int64")))
+    assert unread.assumed == {}

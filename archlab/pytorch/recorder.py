@@ -45,6 +45,7 @@ class Recorder(TorchFunctionMode):
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
+        self.read_guesses = False
         self.ops: dict[Any, Op] = {}
         self._inferred: dict[Any, tuple[tuple[TensorSpec, ...], Mapping[str, Shape]]] = {}
         self.shapes = shapes
@@ -112,6 +113,11 @@ class Recorder(TorchFunctionMode):
         """Return the key of a buffer as the model keeps it, None for anything else."""
         key = self.names.get(id(tensor))
         return key if key in self.buffers and id(tensor) not in self._written else None
+
+    def elements(self, twin: TracedTensor) -> Tensor | None:
+        """Return the known elements of a tensor for control flow to read, None if there are none."""
+        self.read_guesses |= twin.guessed
+        return twin.value
 
     def unknown(self, what: str) -> Exception:
         """Return the error of a forward that depends on elements that a trace does not have."""

@@ -21,7 +21,8 @@ class TracedTensor(Tensor):
     """A tensor without elements.
 
     `spec` is its shape and type, `ref` the step of the trace that made it and which of its outputs it
-    is, `value` its elements where they are known (small integers and booleans steer control flow).
+    is, `value` its elements where they are known (small integers and booleans steer control flow),
+    `guessed` whether those rest on elements of an input that was given by its shape alone.
     What asks for its shape or type is answered here, before torch is involved.
     """
 
@@ -29,6 +30,7 @@ class TracedTensor(Tensor):
     ref: tuple[int, int]
     value: Tensor | None
     recorder: Any
+    guessed: bool = False
 
     @staticmethod
     def __new__(

@@ -6,6 +6,7 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from archlab.errors import TraceError, UsageError
-from archlab.ir import MODES, Graph, Node, Param, TensorSpec
+from archlab.ir import MODES, Graph, Node, Param, TensorSpec, is_floating
 from archlab.ops import Input
 from archlab.pytorch.eager import eagerly, unwrapped
 from archlab.pytorch.leaves import leaf
-from archlab.pytorch.recorder import Recorder
+from archlab.pytorch.recorder import Recorder, Step
 from archlab.pytorch.spy import NAMES, TracedTensor
 from archlab.pytorch.walk import Walk
 
@@ -79,7 +80,7 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
         if isinstance(item, Tensor) and whole and item.device.type != "meta":
             made.value = item.detach().cpu().clone()
         elif whole and spec.numel <= 2**20:
-            made.value = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
+            made.value, made.guessed = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), True
         return made
 
     return tree_map(replace, value, is_leaf=lambda v: isinstance(v, TensorSpec))
@@ -152,6 +153,8 @@ def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
             refs.append(recorder.traced(item).ref)
         return item
 
+    if recorder.read_guesses:
+        steps = [_with_guess(step) for step in steps]
     if outputs is None:
         refs = [(len(steps) - 1, 0)]
     else:
@@ -166,6 +169,17 @@ def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
     label = type(model).__name__ if walk.root is not None else getattr(model, "__name__", type(model).__name__)
     specs = {name: step.outputs for name, step in zip(names, steps, strict=True)}
     return Graph.assembled(label, nodes, kept, params, specs, "traced")
+
+
+_ZEROS = "integer inputs given by shape hold zeros"
+
+
+def _with_guess(step: Step) -> Step:
+    """Return an integer input with what its elements were taken to be, any other step as it is."""
+    op = step.op
+    if not isinstance(op, Input) or is_floating(op.dtype):
+        return step
+    return step._replace(op=replace(op, taken=_ZEROS))
 
 
 def _names(recorder: Recorder) -> list[str]:

@@ -87,7 +87,7 @@ def _written(recorder: Any, target: Tensor, made: Any) -> Any:
     if target is not twin:
         recorder.overwrite(target)
     if type(made) is TracedTensor:
-        twin.ref, twin.value = made.ref, made.value
+        twin.ref, twin.value, twin.guessed = made.ref, made.value, made.guessed
         if twin.spec != made.spec:
             twin.spec = TensorSpec(twin.spec.shape, twin.spec.dtype)
     return target
@@ -133,9 +133,15 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
         # What is written in place is written for real: views of it share the elements.
         real = [_real(a, recorder) for a in args]
         value = func(*real, **{k: _real(v, recorder) for k, v in kwargs.items() if k not in ("device", "out")})
+    guessed = any(_is_guessed(recorder, t) for t in tensors)
     for one, known in zip(made, value, strict=False) if several else ((made, value),):
         if isinstance(known, Tensor) and tuple(known.shape) == one.spec.shape:
-            one.value = known
+            one.value, one.guessed = known, guessed
+
+
+def _is_guessed(recorder: Any, tensor: Tensor) -> bool:
+    twin = tensor if type(tensor) is TracedTensor else recorder.leaf(tensor)
+    return twin is not None and twin.guessed
 
 
 def _is_known(recorder: Any, tensor: Tensor) -> bool:

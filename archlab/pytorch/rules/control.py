@@ -48,7 +48,7 @@ def _valued(name: str, func: Callable[..., Any]) -> Callable[..., Any]:
         twins: list[Any] = [r.traced(a) if isinstance(a, Tensor) else a for a in given]
         tensors: list[Any] = [t for t in twins if isinstance(t, Tensor)]
         deciding = tensors[-1:] if name in _BY_LAST else tensors
-        if any(t.value is None for t in deciding):
+        if any(r.elements(t) is None for t in deciding):
             raise r.unknown(f"elements that a trace does not have: they decide the shape of {name}")
         with torch._C.DisableTorchFunction():
             real = [_elements(t) if isinstance(t, Tensor) else t for t in twins]

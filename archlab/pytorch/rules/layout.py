@@ -150,7 +150,7 @@ def _advanced(r: Any, input: Any, entries: Any) -> Any:
                 if twin.value is None:
                     raise r.unknown("an index by a mask whose elements are not known")
                 # A mask stands for the places where it holds, one row of them for each of its dimensions.
-                hits = int(twin.value.count_nonzero())
+                hits = int(r.elements(twin).count_nonzero())
                 known.extend(torch.empty(hits, dtype=torch.int64, device="meta") for _ in twin.spec.shape or (0,))
             else:
                 known.append(torch.empty(twin.spec.shape, dtype=torch.int64, device="meta"))
@@ -207,9 +207,10 @@ def _unfold(r: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
 def _numbers(kind: Callable[[Any], Any]) -> Callable[..., Any]:
     def rule(r: Any, input: Any, *args: Any) -> Any:
         twin = r.traced(input)
-        if twin.value is None:
+        value = r.elements(twin)
+        if value is None:
             raise r.unknown("the elements of a tensor that the trace does not compute")
-        return kind(twin.value)
+        return kind(value)
 
     return rule
 
