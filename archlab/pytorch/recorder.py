@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from archlab.errors import ShapeError, TraceError
-from archlab.ir import Op, Shape, TensorSpec
+from archlab.ir import Op, Shape, TensorSpec, is_floating
 from archlab.ops.general import Kept, Layout
 from archlab.pytorch.spy import NAMES, TracedTensor
 
 REAL_ELEMENTS = 2**20
 """Integer and boolean tensors up to this size are computed for real: they steer control flow."""
+REAL_FLOATS = 4096
+"""So are floating constants up to this size."""
 
 
 class Step(NamedTuple):
@@ -41,7 +43,6 @@ class Recorder(TorchFunctionMode):
         self.device = device
         self.steps: list[Step] = []
         self.path: list[str] = [""]
-        self.uncounted: dict[str, int] = {}
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
@@ -69,7 +70,7 @@ class Recorder(TorchFunctionMode):
         learned = key is not None and key not in self.buffers
         with torch._C.DisableTorchFunction():
             real = tensor.device.type != "meta" and not learned and not isinstance(tensor, torch.nn.Parameter)
-            value = tensor.detach().clone() if real and _small(tensor) else None
+            value = tensor.detach().clone() if real and is_small(spec) else None
         op = Kept(spec.shape, spec.dtype, learned)
         made: TracedTensor = self.record(
             key or "constant", op, (), {"value": key} if learned and key else {}, value=value, kept=True
@@ -181,7 +182,6 @@ class Recorder(TorchFunctionMode):
         return answer(self, func, args, kwargs, below)
 
 
-def _small(tensor: Tensor) -> bool:
-    if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
-        return tensor.numel() <= 4096
-    return tensor.numel() <= REAL_ELEMENTS
+def is_small(spec: TensorSpec) -> bool:
+    """Return whether a tensor is small enough to be computed for real where its elements are known."""
+    return spec.numel <= (REAL_FLOATS if is_floating(spec.dtype) else REAL_ELEMENTS)

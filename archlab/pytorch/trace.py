@@ -19,7 +19,7 @@ from archlab.ir import MODES, Graph, Node, Param, TensorSpec, is_floating
 from archlab.ops import Input
 from archlab.pytorch.eager import eagerly, unwrapped
 from archlab.pytorch.leaves import leaf
-from archlab.pytorch.recorder import Recorder, Step
+from archlab.pytorch.recorder import Recorder, Step, is_small
 from archlab.pytorch.spy import NAMES, TracedTensor
 from archlab.pytorch.walk import Walk
 
@@ -68,22 +68,22 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
     """Return an argument with each tensor in it replaced by a traced input."""
     count = 0
 
-    def replace(item: Any) -> Any:
+    def stand_in(item: Any) -> Any:
         nonlocal count
         if not isinstance(item, (Tensor, TensorSpec)):
             return item
         spec = item if isinstance(item, TensorSpec) else TensorSpec(tuple(item.shape), NAMES[item.dtype])
         label = name if not count else f"{name}_{count + 1}"
         count += 1
-        whole = not ("float" in spec.dtype or "complex" in spec.dtype)
+        whole = not is_floating(spec.dtype)
         made = recorder.record(label, Input(spec.shape, spec.dtype), (), {}, kept=True)
         if isinstance(item, Tensor) and whole and item.device.type != "meta":
             made.value = item.detach().cpu().clone()
-        elif whole and spec.numel <= 2**20:
+        elif whole and is_small(spec):
             made.value, made.guessed = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), True
         return made
 
-    return tree_map(replace, value, is_leaf=lambda v: isinstance(v, TensorSpec))
+    return tree_map(stand_in, value, is_leaf=lambda v: isinstance(v, TensorSpec))
 
 
 @contextmanager

@@ -15,12 +15,11 @@ _CALL = "_compiled_call_impl"
 class Walk:
     """What a model holds before a trace.
 
-    `paths` gives a module's path by its id, `parameters` and `buffers` the tensors by their first key.
+    `parameters` and `buffers` are the tensors by their first key.
     """
 
     def __init__(self, root: nn.Module | None) -> None:
         self.root = root
-        self.paths: dict[int, str] = {}
         self.parameters: dict[str, Tensor] = {}
         self.buffers: dict[str, Tensor] = {}
         self._seen: set[int] = set()
@@ -30,9 +29,9 @@ class Walk:
             self._visit("", root)
 
     def _visit(self, path: str, module: nn.Module) -> None:
-        if id(module) in self.paths:
+        if id(module) in self._seen:
             return
-        self.paths[id(module)] = path
+        self._seen.add(id(module))
         prefix = f"{path}." if path else ""
         held = module.__dict__
         parameters, buffers, children = (

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from archlab.errors import GraphError, ShapeError
+from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
-from archlab.ops.general import Layout, Unknown
+from archlab.ops.general import Unknown
+from archlab.pytorch.recorder import is_small
 from archlab.pytorch.rules import control, elements, layers, layout
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
 from archlab.pytorch.spy import NAMES, TracedTensor
@@ -123,8 +124,7 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
     first = made[0] if several else made
     if type(first) is not TracedTensor or first.value is not None:
         return
-    floating = first.spec.dtype.startswith(("float", "bfloat", "complex"))
-    if first.spec.numel > (4096 if floating else 2**20):
+    if not is_small(first.spec):
         return
     tensors = _flat(args, kwargs)
     if not tensors or not all(_is_known(recorder, t) for t in tensors):
@@ -178,7 +178,6 @@ def _unruled(recorder: Any, func: Any, name: str, args: Any, kwargs: Any, below:
         return made
     saw = tuple(recorder.spec(tensor).shape for tensor in tensors)
     op = Unknown(name, tuple((s.shape, s.dtype) for s in specs), saw)
-    recorder.uncounted[name] = recorder.uncounted.get(name, 0) + 1
     return recorder.record(name, op, tensors, outputs=specs)
 
 
@@ -202,8 +201,7 @@ def _factory(recorder: Any, func: Any, name: str, args: Any, kwargs: Any) -> Any
         return made
     spec = TensorSpec(tuple(made.shape), NAMES[made.dtype])
     value = made if made.device.type != "meta" else None
-    small = spec.numel <= (4096 if made.dtype.is_floating_point or made.dtype.is_complex else 2**20)
-    if value is None and small and name not in RANDOM:
+    if value is None and is_small(spec) and name not in RANDOM:
         value = func(*args, **{k: v for k, v in kwargs.items() if k != "device"})
     return recorder.constant(spec, value)
 
@@ -229,5 +227,3 @@ def by_meta(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 RULES["set data"] = _set_data
-
-__all__ = ["GraphError", "Layout", "answer", "by_meta"]

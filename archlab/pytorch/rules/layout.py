@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -184,8 +185,7 @@ def _generic(name: str, shares: bool) -> Callable[..., Any]:
     def rule(r: Any, *args: Any, **kwargs: Any) -> Any:
         func = getattr(Tensor, name, None) or getattr(torch, name, None) or getattr(torch.nn.functional, name, None)
         if name.startswith("get "):
-            name_ = name[4:]
-            func = lambda x: getattr(x, name_)  # noqa: E731
+            func = attrgetter(name[4:])
         elif hasattr(torch, name) and args and isinstance(args[0], (list, tuple)):
             func = getattr(torch, name)
         if func is None:
