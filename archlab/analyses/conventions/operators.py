@@ -55,7 +55,7 @@ def fvcore(seen: Seen, use: Use) -> Differences:
         times = 1 if name == "interpolate_nearest" else 4
         if len(use.made.shape) == 4:
             yield times * n_out, f"{times} per output element of {name.replace('_', ' ')}"
-    elif use.macs and not isinstance(op, (ops.Linear, *ops.CONVOLUTIONS)) and name != "einsum":
+    elif use.macs and not (isinstance(op, (ops.Linear, *ops.CONVOLUTIONS)) or name == "einsum" or is_cell(use)):
         yield -use.macs, f"{use.name}: no rule"
 
 
@@ -89,13 +89,23 @@ def torchprofile(seen: Seen, use: Use) -> Differences:
     elif _is_product(use) or (_counted(op) == "interpolate_bilinear" and len(use.made.shape) == 4):
         times = 1 if _is_product(use) else 4
         yield times * n_out, f"{times} per output element of {'a product' if times == 1 else 'interpolate bilinear'}"
+    elif isinstance(op, ops.LocalResponseNorm):
+        yield 3 * n_out, "3 per element of a local response norm: two products and an average pool"
     elif use.name == "leaky_relu":
         yield n_out, "1 per element of a leaky ReLU"
     elif _counted(op) == "grid_sample":
         yield 4 * n_out, "4 per output element of a grid sample"
     elif isinstance(op, ops.Recurrent):
-        if op.kind != "lstm" or op.packed:
+        if is_cell(use):
+            times = {"lstm": 3, "gru": 2}.get(op.kind, 0)
+            yield times * prod(use.read.shape[:-1]) * op.hidden, "1 per output element of a product"
+        elif op.kind != "lstm" or op.packed:
             yield -use.macs, f"{op.kind}: no rule"
+    elif isinstance(op, ops.Reshape) or (isinstance(op, ops.Attention) and in_mha(use)):
+        # torch.jit traces what a model computes from sizes, too, and a product of two is an aten::mul.
+        yield seen.size_products.get(use.layer.name, 0), "sizes that are multiplied in Python, 1 each"
+        if isinstance(op, ops.Attention) and asks_for_weights(seen, use):
+            yield use.read.numel, "1 per output element of a product: the scaling of the queries"
     elif isinstance(op, ops.MatMul):
         if use.name in ("mv", "dot", "vdot", "addbmm"):
             yield -use.macs, f"{use.name}: no rule"
@@ -119,6 +129,8 @@ def ptflops_aten(seen: Seen, use: Use) -> Differences:
     if found:
         return
     if isinstance(op, (ops.Linear, *ops.CONVOLUTIONS)) and getattr(op, "bias", False):
+        if isinstance(op, ops.Linear) and len(use.read.shape) > 2 and not seen.is_contiguous(use):
+            return  # torch multiplies first and adds the bias by itself
         yield use.made.numel, "1 per output element for a bias"
     elif isinstance(op, ops.Recurrent) and op.bias:
         rows = use.macs and prod(use.read.shape[:-1])
@@ -134,20 +146,21 @@ def _listened(seen: Seen, use: Use, masked_product: str = "") -> Differences:
     """What a mode below autograd does not hear on the CPU, as negative MACs."""
     op = use.op
     if isinstance(op, ops.Attention):
-        fused = len(use.read.shape) == 4 and use.read.shape[-1] == use.layer.inputs[2].shape[-1]
+        fused = len(use.read.shape) > 2 and use.read.shape[-1] == use.layer.inputs[2].shape[-1]
         if in_mha(use) or fused or use.name == "flex_attention":
             yield from _attention(seen, use, masked_product)
     elif isinstance(op, ops.Recurrent):
-        if op.kind == "lstm" and not op.packed and not op.projection and not use.name.endswith("cell"):
+        if op.kind == "lstm" and not op.packed and not op.projection and not is_cell(use):
             yield -use.macs, "lstm: the CPU's fused kernel has no rule"
     elif isinstance(op, ops.MatMul):
         left, right = (spec.shape for spec in use.layer.inputs)
         if len(right) == 1 or (len(left) == 1 and len(right) != 2):
             yield -use.macs, "a product with a vector: aten.mv and aten.dot have no rule"
-    elif isinstance(op, ops.Linear):
-        if len(use.read.shape) == 1:
-            yield -use.macs, "a product with a vector: aten.mv and aten.dot have no rule"
-    elif use.macs and not isinstance(op, ops.CONVOLUTIONS) and _counted(op) not in ("einsum", "sparse_mm"):
+    elif (
+        use.macs
+        and not isinstance(op, (ops.Linear, *ops.CONVOLUTIONS))
+        and _counted(op) not in ("einsum", "sparse_mm")
+    ):
         yield -use.macs, f"{use.name}: no rule"
 
 
@@ -169,6 +182,11 @@ def asks_for_weights(seen: Seen, use: Use) -> bool:
     """Return whether the weights of an attention are returned, so that no fused kernel can compute it."""
     readers = seen.profile.graph.readers[use.layer.name]
     return any(getattr(node.op, "function", "") == "attention_weights" for node in readers)
+
+
+def is_cell(use: Use) -> bool:
+    """Return whether a recurrent op is one step, which torch computes by products that every counter sees."""
+    return isinstance(use.op, ops.Recurrent) and use.name.endswith("_cell")
 
 
 def by_name(op: Any) -> bool:
@@ -195,4 +213,5 @@ def _is_mean(use: Use) -> bool:
 
 def _is_product(use: Use) -> bool:
     op = use.op
-    return isinstance(op, ops.Mul) or (isinstance(op, ops.Elementwise) and op.function == "mul")
+    product = isinstance(op, ops.Mul) or (isinstance(op, ops.Elementwise) and op.function == "mul")
+    return product and use.name in ("mul", "mul_", "__mul__", "__rmul__", "__imul__")

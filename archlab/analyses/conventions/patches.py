@@ -54,21 +54,28 @@ def _replaced(seen: Seen, use: Use) -> Iterator[Counted]:
             bias = scores if len(use.layer.inputs) > 3 else 0
             yield use.macs + bias + scores, "the products and the softmax inside of attention, once more"
         return
-    hardtanh = use.call >= 0 and seen.calls[use.call].class_name == "ReLU6"
-    if place == "functional" and name in _FUNCTIONS and not hardtanh:
+    # ReLU6 calls hardtanh, and a transformer layer keeps the function that it was made with.
+    unseen = use.call >= 0 and seen.calls[use.call].class_name in _KEEPERS
+    if (place == "functional" or name in _BUILTIN) and name in _FUNCTIONS and not unseen:
         yield use.read.numel, "1 per input element of a function of torch.nn.functional, in modules once more"
+    elif isinstance(use.op, ops.LocalResponseNorm):
+        padded = use.made.numel // use.made.shape[1] * (use.made.shape[1] + use.op.size - 1)
+        yield 3 * use.made.numel + padded, "the products, the sum and the pool inside of a local response norm"
     elif name in ("interpolate", "upsample"):
         yield use.made.numel, "1 per output element of an interpolation, in modules once more"
     elif place == "torch" and name in ("mul", "add"):
         yield use.made.numel, f"1 per output element of torch.{name}"
     elif place == "torch" and name in ("matmul", "mm", "bmm", "addmm", "baddbmm") and isinstance(use.op, ops.MatMul):
         yield prod(use.read.shape) * use.layer.inputs[1].shape[-1], f"torch.{name}"
-        if name in ("addmm", "baddbmm"):
-            yield use.made.numel, "1 per output element for a bias"
+    elif name in ("addmm", "baddbmm") and not use.macs and len(use.layer.inputs) > 1:
+        yield use.layer.inputs[1].numel, "1 per element of a bias"
     elif name in ("mm", "bmm", "addmm") and isinstance(use.op, ops.MatMul):
         yield use.macs, f"Tensor.{name}"
 
 
+_KEEPERS = ("ReLU6", "TransformerEncoderLayer", "TransformerDecoderLayer")
+_BUILTIN = ("avg_pool1d", "adaptive_avg_pool1d", "prelu")
+"""Functions of torch that torch.nn.functional has under its own name, too."""
 _FUNCTIONS = frozenset(
     [
         "relu", "prelu", "elu", "relu6", "gelu", "silu", "softmax", "avg_pool1d", "avg_pool2d", "avg_pool3d",

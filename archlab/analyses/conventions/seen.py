@@ -120,6 +120,46 @@ class Seen:
                 names.update(name for name, _ in node.inputs)
         return names
 
+    @cached_property
+    def size_products(self) -> dict[str, int]:
+        """By node, how many products of two sizes its arguments took, as far as a graph can tell.
+
+        `multi_head_attention_forward` multiplies the batch by the heads for queries, keys and values, and
+        the batch by the length. A reshape that joins dimensions to a size that no tensor had before had
+        to multiply it.
+        """
+        met: set[int] = set()
+        found: dict[str, int] = {}
+        for use in self.uses:
+            for spec in use.layer.inputs:
+                met.update(spec.shape)
+            if isinstance(use.op, ops.Attention) and use.name == "multi_head_attention_forward":
+                found[use.layer.name] = 4
+            elif isinstance(use.op, ops.Reshape) and use.name in ("reshape", "view"):
+                given = [entry for entry in use.op.shape if type(entry) is int and entry > 1]
+                found[use.layer.name] = sum(_joined(size, use.read.shape) for size in given if size not in met)
+            for spec in use.layer.outputs:
+                met.update(spec.shape)
+        return found
+
+    def is_contiguous(self, use: Use) -> bool:
+        """Return whether a use reads a tensor that lies in memory as its shape says, as far as a graph can tell.
+
+        A transposition moves nothing if all but one of the dimensions that it moves have size 1.
+        """
+        graph = self.profile.graph
+        node = graph.node(use.layer.node.inputs[0][0])
+        while isinstance(node.op, ops.Layout) and node.op.is_view:
+            if node.op.function in ("transpose", "permute", "swapaxes", "movedim", "t"):
+                before, after = (
+                    [size for size in shape if size != 1] for shape in (node.op.saw[0], node.op.shapes[0])
+                )
+                return before == after and len(before) < len(node.op.saw[0])
+            if not node.inputs or node.op.function in ("expand", "getitem", "chunk", "split"):
+                return True
+            node = graph.node(node.inputs[0][0])
+        return True
+
     def ancestors(self, place: int) -> Iterator[int]:
         """The places of a call and of those around it, from the inside."""
         while place >= 0:
@@ -132,6 +172,17 @@ class Seen:
         if len({use.layer.name for use in uses}) == 1:
             return uses[0].layer.name
         return self.calls[place].path.replace(".", "/") or self.profile.subject
+
+
+def _joined(size: int, shape: tuple[int, ...]) -> int:
+    """Return how many products make a size of neighbouring dimensions, 0 if they do not make it."""
+    for start in range(len(shape)):
+        product = 1
+        for end in range(start, len(shape)):
+            product *= shape[end]
+            if product == size:
+                return end - start
+    return 0
 
 
 def _use(layer: Layer, graph: Graph, places: Mapping[str, int]) -> Use:
