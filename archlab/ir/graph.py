@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -30,7 +30,7 @@ class Graph:
     outputs: tuple[Ref, ...]
     params: Mapping[str, Param] = field(default_factory=dict)
     origin: str = field(default="built", compare=False)
-    calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
+    calls: tuple[Call, ...] = field(default_factory=tuple, compare=False, repr=False)
     specs: Mapping[str, tuple[TensorSpec, ...]] = field(init=False, compare=False, repr=False)
     like: InitVar[Mapping[str, Param] | None] = None
 
@@ -191,14 +191,28 @@ class Graph:
         params: Mapping[str, Param],
         specs: Mapping[str, tuple[TensorSpec, ...]],
         origin: str,
-        calls: tuple[Call, ...] = (),
+        late: Mapping[str, Callable[[], Any]],
     ) -> Graph:
-        """Return a graph of parts that are known to fit, as a trace knows: nothing is inferred or checked."""
+        """Return a graph of parts that are known to fit, as a trace knows: nothing is inferred or checked.
+
+        `late` are the fields that are made when somebody asks for them.
+        """
         graph = object.__new__(cls)
         graph.__dict__.update(
-            name=name, nodes=nodes, outputs=outputs, params=params, specs=specs, origin=origin, calls=calls
+            name=name, nodes=nodes, outputs=outputs, params=params, specs=specs, origin=origin, _late=late
         )
         return graph
+
+    def __getattr__(self, name: str) -> Any:
+        late = self.__dict__.get("_late", {})
+        if name not in late:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.__dict__[name] = made = late[name]()
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        late = self.__dict__.get("_late", {})
+        return {**{k: v for k, v in self.__dict__.items() if k != "_late"}, **{k: getattr(self, k) for k in late}}
 
     def named(self, name: str) -> Graph:
         """Return the graph under another name."""
@@ -207,7 +221,7 @@ class Graph:
     def _like_this(self, **fields: Any) -> Graph:
         """Return a copy with some fields replaced, which the caller knows to be valid."""
         twin = object.__new__(Graph)
-        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        kept = {key: value for key, value in self.__dict__.items() if key not in ("_index", "readers")}
         twin.__dict__.update({**kept, **fields})
         return twin
 

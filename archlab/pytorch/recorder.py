@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from archlab.errors import ShapeError, TraceError
-from archlab.ir import Op, Shape, TensorSpec, is_floating
+from archlab.ir import Op, Param, Shape, TensorSpec, is_floating
 from archlab.ops.general import Kept, Layout
-from archlab.pytorch.spy import NAMES, TracedTensor
-from archlab.pytorch.walk import Place
+from archlab.pytorch.recipes import Recipe
+from archlab.pytorch.spy import NAMES, TracedTensor, traced_tensor
 
 REAL_ELEMENTS = 2**20
 """Integer and boolean tensors up to this size are computed for real: they steer control flow."""
@@ -36,43 +37,40 @@ class Step(NamedTuple):
     outputs: tuple[TensorSpec, ...]
 
 
-class Called:
-    """A module call under way: `inputs` and `outputs` are the tensors given and returned."""
-
-    __slots__ = ("inputs", "outputs", "parent", "place")
-
-    def __init__(self, place: Place, parent: int, inputs: tuple[TensorSpec, ...]) -> None:
-        self.place, self.parent, self.inputs = place, parent, inputs
-        self.outputs: tuple[TensorSpec, ...] = ()
-
-
 class Recorder(TorchFunctionMode):
-    """A mode under which torch calls are answered by rules and written down as steps."""
+    """A mode under which torch calls are answered by rules and written down as steps.
 
-    def __init__(
-        self, names: dict[int, str], buffers: frozenset[str], shapes: dict[str, Shape], device: torch.device
-    ) -> None:
+    `names` are the keys of the model's tensors by their id, `params` what they are by key. `calls` are
+    the module calls: the place, the call that it was made in, and the specs given and returned.
+    """
+
+    def __init__(self, names: dict[int, str], params: Mapping[str, Param], device: torch.device) -> None:
         super().__init__()
-        self.names = names  # id of a parameter or buffer -> its key
-        self.buffers = buffers
+        self.names = names
+        self.params = params
         self.device = device
         self.steps: list[Step] = []
-        self.calls: list[Called] = []
+        self.calls: list[list[Any]] = []
         self.inside = -1  # the place in `calls` of the innermost call under way
         self.outermost = ""
+        self.last: tuple[TracedTensor, ...] = ()  # what the last step made
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
         self.read_guesses = False
         self.ops: dict[Any, Op] = {}
-        self._inferred: dict[Any, tuple[tuple[TensorSpec, ...], Mapping[str, Shape]]] = {}
-        self.shapes = shapes
+        self._error: BaseException | None = None  # what a module call raised last, and the path of that module
+        self._failed = ""
+        self._answer = _answer()
 
     # -- tensors ---------------------------------------------------------------------------------
 
     def traced(self, tensor: Tensor) -> TracedTensor:
-        """Return the traced twin of any tensor: itself, or the leaf of a parameter, buffer or constant."""
-        if type(tensor) is TracedTensor:
+        """Return the traced twin of any tensor: itself, or the leaf of a parameter, buffer or constant.
+
+        What another trace left behind is a constant to this one.
+        """
+        if type(tensor) is TracedTensor and tensor.recorder is self:
             return tensor
         leaf = self._leaves.get(id(tensor))
         if leaf is None:
@@ -84,7 +82,7 @@ class Recorder(TorchFunctionMode):
         key, spec = self.names.get(id(tensor)), self.spec(tensor)
         if key is None and (seen := self._view_of_parameter(tensor, spec)) is not None:
             return seen
-        learned = key is not None and key not in self.buffers
+        learned = key is not None and not self.params[key].buffer
         with torch._C.DisableTorchFunction():
             real = tensor.device.type != "meta" and not learned and not isinstance(tensor, torch.nn.Parameter)
             value = tensor.detach().clone() if real and is_small(spec) else None
@@ -125,12 +123,12 @@ class Recorder(TorchFunctionMode):
     def parameter_key(self, tensor: Any) -> str | None:
         """Return the key of a parameter as the model keeps it, None for anything else."""
         key = self.names.get(id(tensor))
-        return None if key in self.buffers or id(tensor) in self._written else key
+        return None if key is None or self.params[key].buffer or id(tensor) in self._written else key
 
     def buffer_key(self, tensor: Any) -> str | None:
         """Return the key of a buffer as the model keeps it, None for anything else."""
         key = self.names.get(id(tensor))
-        return key if key in self.buffers and id(tensor) not in self._written else None
+        return None if key is None or not self.params[key].buffer or id(tensor) in self._written else key
 
     def elements(self, twin: TracedTensor) -> Tensor | None:
         """Return the known elements of a tensor for control flow to read, None if there are none."""
@@ -162,49 +160,87 @@ class Recorder(TorchFunctionMode):
         read = [self.traced(x) for x in inputs]
         if outputs is None or weights:
             specs = tuple([x.spec for x in read])
-            known = self._inferred.get((op, specs))
-            if known is None:
-                known = self._inferred[op, specs] = op.outputs(*specs), op.weights(*specs)
+            known = _inferred(op, specs)
             outputs = outputs or known[0]
             if weights:
                 self._check(known[1], weights)
-        step = len(self.steps)
-        self.steps.append(
-            Step(
-                -1 if kept else self.inside,
-                function,
-                function if kept else self.outermost or function,
-                op,
-                tuple([x.ref for x in read]),
-                weights or {},
-                outputs,
-            )
+        step = Step(
+            -1 if kept else self.inside,
+            function,
+            function if kept else self.outermost or function,
+            op,
+            tuple([x.ref for x in read]),
+            weights or {},
+            outputs,
         )
-        made = tuple(TracedTensor(self, (step, i), spec) for i, spec in enumerate(outputs))
+        made = self._write(step)
         if value is not None:
             made[0].value = value
         return made[0] if len(made) == 1 else made
 
+    def repeat(self, recipe: Recipe, tensors: Sequence[Any]) -> Any:
+        """Write down the step of a call that looks like an earlier one, for its own tensors."""
+        function, op, inputs, weights, outputs, wrap = recipe
+        refs = []
+        for place in inputs:
+            tensor = tensors[place]
+            whole = type(tensor) is TracedTensor and tensor.recorder is self
+            refs.append(tensor.ref if whole else self.traced(tensor).ref)
+        keys = {role: self.names[id(tensors[place])] for role, place in weights}
+        step = Step(self.inside, function, self.outermost or function, op, tuple(refs), keys, outputs)
+        made = self._write(step)
+        return made[0] if wrap is None else wrap(list(made))
+
+    def _write(self, step: Step) -> tuple[TracedTensor, ...]:
+        number, outputs = len(self.steps), step.outputs
+        self.steps.append(step)
+        if len(outputs) == 1:
+            made: tuple[TracedTensor, ...] = (traced_tensor(self, (number, 0), outputs[0]),)
+        else:
+            made = tuple([traced_tensor(self, (number, i), spec) for i, spec in enumerate(outputs)])
+        self.last = made
+        return made
+
     def _check(self, needed: Mapping[str, Shape], weights: Mapping[str, str]) -> None:
         for role, shape in needed.items():
-            held = self.shapes[weights[role]]
+            held = self.params[weights[role]].shape
             if held != shape:
                 raise ShapeError(f"{weights[role]} is {held}, its input needs {shape}")
+
+    def close(self) -> None:
+        """Let go of every tensor."""
+        self._leaves.clear()
+        self._kept.clear()
+        self.last, self._error = (), None
+
+    def fail(self, error: BaseException) -> None:
+        """Remember in which module an error was raised, the innermost: it passes through the others later."""
+        if error is not self._error:
+            self._error, self._failed = error, self.calls[self.inside][0].path
+
+    def failing(self, error: BaseException) -> str:
+        """Return the path of the module that raised an error, an empty string for none."""
+        return self._failed if error is self._error else ""
 
     # -- calls -----------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.call(func, args, kwargs or {})
+        return self._answer(self, func, args, kwargs or {}, False)
 
     def dispatched(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Answer a call of ATen, below the Python interface."""
-        return self.call(func, args, kwargs, below=True)
+        return self._answer(self, func, args, kwargs, True)
 
-    def call(self, func: Any, args: Any, kwargs: Any, below: bool = False) -> Any:
-        """Answer a torch call by its rule."""
-        from archlab.pytorch.rules import answer
 
-        return answer(self, func, args, kwargs, below)
+@lru_cache(maxsize=2**13)
+def _inferred(op: Op, specs: tuple[TensorSpec, ...]) -> tuple[tuple[TensorSpec, ...], Mapping[str, Shape]]:
+    return op.outputs(*specs), op.weights(*specs)
+
+
+def _answer() -> Callable[..., Any]:
+    from archlab.pytorch.rules import answer  # rules know recorders, too
+
+    return answer
 
 
 def is_small(spec: TensorSpec) -> bool:

@@ -28,17 +28,9 @@ class TracedTensor(Tensor):
 
     spec: TensorSpec
     ref: tuple[int, int]
-    value: Tensor | None
     recorder: Any
+    value: Tensor | None = None
     guessed: bool = False
-
-    @staticmethod
-    def __new__(
-        cls, recorder: Any, ref: tuple[int, int], spec: TensorSpec, value: Tensor | None = None
-    ) -> TracedTensor:
-        made = Tensor._make_wrapper_subclass(cls, spec.shape, dtype=DTYPES[spec.dtype], device=recorder.device)
-        made.recorder, made.ref, made.spec, made.value = recorder, ref, spec, value
-        return made
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -115,6 +107,16 @@ class TracedTensor(Tensor):
 
     def __repr__(self, *_: Any, **__: Any) -> str:
         return f"TracedTensor({self.spec})"
+
+
+_make: Any = Tensor._make_wrapper_subclass
+
+
+def traced_tensor(recorder: Any, ref: tuple[int, int], spec: TensorSpec) -> TracedTensor:
+    """Return a tensor of that shape and type, whose elements are not known."""
+    made: TracedTensor = _make(TracedTensor, spec.shape, dtype=DTYPES[spec.dtype], device=recorder.device)
+    made.recorder, made.ref, made.spec = recorder, ref, spec
+    return made
 
 
 def _recorder_of(args: Any, kwargs: Any) -> Any:

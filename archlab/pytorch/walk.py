@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from operator import is_
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from archlab.ir import Param
+from archlab.pytorch.spy import NAMES
 
 _CALL = "_compiled_call_impl"
 """Where a module keeps what calls it in place of its own forward; `Module.compile` puts one there."""
@@ -21,65 +26,93 @@ class Place(NamedTuple):
     leaf: bool
 
 
-_KINDS: dict[type, str] = {}
+@lru_cache(maxsize=4096)
+def _kind(cls: Any) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _kind(cls: type) -> str:
-    known = _KINDS.get(cls)
-    if known is None:
-        known = _KINDS[cls] = f"{cls.__module__}.{cls.__qualname__}"
-    return known
+@lru_cache(maxsize=8192)
+def _param(shape: tuple[int, ...], dtype: torch.dtype, trainable: bool, buffer: bool) -> Param:
+    return Param(tuple(shape), NAMES[dtype], trainable, buffer)
+
+
+_NOTHING: dict[str, Any] = {}
 
 
 class Walk:
     """What a model holds before a trace.
 
-    `parameters` and `buffers` are the tensors by their first key.
+    `params` are its parameters, then its buffers, by their first key; `keys` are those keys by the id of
+    the tensor.
     """
 
     def __init__(self, root: nn.Module | None) -> None:
         self.root = root
-        self.parameters: dict[str, Tensor] = {}
-        self.buffers: dict[str, Tensor] = {}
+        self.params: dict[str, Param] = {}
+        self.keys: dict[int, str] = {}
+        self.first: Tensor | None = None
+        self._buffers: dict[str, Param] = {}
         self._seen: set[int] = set()
         self._modules: list[tuple[nn.Module, dict[str, Any], Place]] = []
-        self._keys: dict[int, str] = {}
-        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._before: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+        self._collections: list[tuple[Any, Any]] = []
         if root is not None:
             self._visit("", root)
+            self.params.update(self._buffers)
 
     def _visit(self, path: str, module: nn.Module) -> None:
-        if id(module) in self._seen:
-            return
         self._seen.add(id(module))
         prefix = f"{path}." if path else ""
         held = module.__dict__
-        parameters, buffers, children = (
-            held[name] if name in held else getattr(module, name) for name in ("_parameters", "_buffers", "_modules")
-        )
-        self._before.append((held, held.copy()))
-        for inner in (parameters, buffers, children):
+        if "_parameters" in held:
+            parameters, buffers, children = held["_parameters"], held["_buffers"], held["_modules"]
+        else:  # a scripted module answers for its own
+            parameters, buffers, children = module._parameters, module._buffers, module._modules
+        before = self._before
+        before.append((held, held.copy()))
+        for inner in held.values():  # parameters, buffers, children, and what a forward may cache in
             if type(inner) is dict:
-                self._before.append((inner, inner.copy()))
-        self._enter(parameters, prefix, self.parameters)
-        self._enter(buffers, prefix, self.buffers)
-        own = tuple([(name, self._keys[id(tensor)]) for name, tensor in parameters.items() if tensor is not None])
-        self._modules.append((module, held, Place(path, _kind(type(module)), own, not children)))
+                before.append((inner, inner.copy() if inner else _NOTHING))
+            elif type(inner) is list or type(inner) is set:
+                self._collections.append((inner, inner.copy()))
+        own = self._learned(parameters, prefix) if parameters else ()
+        if buffers:
+            self._kept(buffers, prefix)
+        cls: Any = type(module)
+        self._modules.append((module, held, Place(path, _kind(cls), own, not children)))
         for name, child in children.items():
-            if child is not None:
+            if child is not None and id(child) not in self._seen:
                 self._visit(prefix + name, child)
 
-    def _enter(self, tensors: Mapping[str, Tensor | None], prefix: str, into: dict[str, Tensor]) -> None:
+    def _learned(self, tensors: Mapping[str, Tensor | None], prefix: str) -> tuple[tuple[str, str], ...]:
+        """Enter a module's own parameters; return their names in it with their keys in the model."""
+        keys, own = self.keys, []
         for name, tensor in tensors.items():
-            if tensor is not None and id(tensor) not in self._seen:
-                self._seen.add(id(tensor))
-                self._keys[id(tensor)] = prefix + name
-                into[prefix + name] = tensor
+            if tensor is None:
+                continue
+            key = keys.get(id(tensor))
+            if key is None:
+                key = keys[id(tensor)] = prefix + name
+                self.params[key] = _param(tensor.shape, tensor.dtype, tensor.requires_grad, False)
+                if self.first is None:
+                    self.first = tensor
+            own.append((name, key))
+        return tuple(own)
+
+    def _kept(self, tensors: Mapping[str, Tensor | None], prefix: str) -> None:
+        for name, tensor in tensors.items():
+            if tensor is not None and id(tensor) not in self.keys:
+                key = self.keys[id(tensor)] = prefix + name
+                self._buffers[key] = _param(tensor.shape, tensor.dtype, False, True)
 
     def train(self, training: bool) -> None:
         """Put the model into training or evaluation, if it is not there already."""
-        if self.root is not None and any(held.get("training", training) is not training for held, _ in self._before):
-            self.root.train(training)
+        if self.root is None:
+            return
+        for _, held, _ in self._modules:
+            if held.get("training", training) is not training:
+                self.root.train(training)
+                return
 
     def listen(self, call: Callable[[nn.Module, Place], Any]) -> None:
         """Let each module be called through `call(module, place)`, until it is restored."""
@@ -87,10 +120,14 @@ class Walk:
             held[_CALL] = call(module, place)
 
     def restore(self) -> None:
-        """Put every attribute, parameter, buffer and child back as it was."""
+        """Put every attribute, parameter, buffer and child back as it was, and what an attribute collects."""
         for held, before in self._before:
             if _CALL in held and _CALL not in before:
                 del held[_CALL]
             if len(held) != len(before) or not all(map(is_, held.values(), before.values())):
                 held.clear()
                 held.update(before)
+        for held, before in self._collections:
+            if len(held) != len(before) or not all(map(is_, held, before)):
+                held.clear()
+                (held.extend if type(held) is list else held.update)(before)

@@ -15,6 +15,7 @@ from torch import Tensor
 from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
 from archlab.ops.general import Unknown
+from archlab.pytorch.recipes import answered
 from archlab.pytorch.recorder import is_small
 from archlab.pytorch.rules import control, elements, layers, layout
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
@@ -49,7 +50,7 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
     if plan.rule is None:
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     try:
-        made = plan.rule(recorder, *args, **kwargs)
+        made = answered(recorder, plan.rule, args, kwargs)
     except layers.NotCoveredError:
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     except ShapeError as error:  # a model may catch what torch would raise
@@ -125,6 +126,8 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
     several = isinstance(made, (tuple, list)) and len(made) > 0
     first = made[0] if several else made
     if type(first) is not TracedTensor or first.value is not None:
+        return
+    if args and type(args[0]) is TracedTensor and args[0].value is None:
         return
     if not is_small(first.spec):
         return
