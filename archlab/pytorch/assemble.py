@@ -91,20 +91,19 @@ def _names(steps: Sequence[Step], paths: list[str]) -> list[str]:
     """Return a name for each step: the module's path, with the function where it runs several, #k from the second."""
     several: set[str] = set()
     previous: dict[str, tuple[int, str]] = {}
-    modules = []
-    for i, step in enumerate(steps):
-        module = paths[step.call] if step.call >= 0 else ""
-        modules.append(module)
-        before = previous.get(module)
-        if before is not None and (before[1] != step.function or before[0] == i - 1):
+    paths = [*[path.replace(".", "/") for path in paths], ""]  # the last for steps outside of any call
+    modules = [paths[step[0]] for step in steps]
+    for i, (module, step) in enumerate(zip(modules, steps, strict=True)):
+        before, function = previous.get(module), step[1]
+        if before is not None and (before[1] != function or before[0] == i - 1):
             several.add(module)
-        previous[module] = i, step.function
+        previous[module] = i, function
     seen: dict[str, int] = {}
     names = []
     for module, step in zip(modules, steps, strict=True):
-        base = module.replace(".", "/")
-        if not base or module in several:
-            base = f"{base}/{step.function}" if base else step.function.replace(".", "/")
+        base = module or step.function.replace(".", "/")
+        if module in several:
+            base = f"{module}/{step.function}" if module else base
         seen[base] = times = seen.get(base, 0) + 1
         names.append(base if times == 1 else f"{base}#{times}")
     return names

@@ -56,13 +56,20 @@ def _conv(name: str) -> Leaf:
 
 
 def _batch_norm(r: Any, m: Any, x: TracedTensor) -> Any:
-    own, kept = m._parameters, m._buffers
-    mean, variance = kept.get("running_mean"), kept.get("running_var")
+    held = m.__dict__
+    own, kept = held["_parameters"], held["_buffers"]
+    mean, variance, counter = kept.get("running_mean"), kept.get("running_var"), kept.get("num_batches_tracked")
     rank = len(x.spec.shape)
-    if m.momentum is None or rank not in _RANKS.get(type(m), (rank,)):
+    if held["momentum"] is None or rank not in _RANKS.get(type(m), (rank,)):
         return m.forward(x)
-    training = m.training or mean is None
-    return RULES["batch_norm"](r, x, mean, variance, own.get("weight"), own.get("bias"), training, m.momentum, m.eps)
+    training = held["training"] or mean is None
+    args = (x, mean, variance, counter, own.get("weight"), own.get("bias"), training, held["momentum"], held["eps"])
+    return answered(r, _normalised, args, _NOTHING)
+
+
+def _normalised(r: Any, x: Any, mean: Any, variance: Any, _counter: Any, *rest: Any) -> Any:
+    """The rule of batch norm, with the counter among the tensors that it reads."""
+    return RULES["batch_norm"](r, x, mean, variance, *rest)
 
 
 def _function(name: str) -> Leaf:

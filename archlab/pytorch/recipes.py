@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from archlab.ir import Op, TensorSpec
 from archlab.pytorch.spy import TracedTensor
@@ -55,6 +54,9 @@ def _looks(r: Any, rule: Any, args: Any, kwargs: Any) -> tuple[Any, list[Any]] |
             tensors.append(value)
         elif kind in _SCALARS:
             key += (kind, value)
+        elif (seen := r.seen.get(id(value))) is not None:
+            key += seen
+            tensors.append(value)
         elif not _enter(r, value, key, tensors):
             return None
     for name, value in kwargs.items():
@@ -105,12 +107,8 @@ def _enter(r: Any, value: Any, key: list[Any], tensors: list[Any]) -> bool:
     elif kind is slice:
         key.append(slice)
         return all(_enter(r, part, key, tensors) for part in (value.start, value.stop, value.step))
-    elif isinstance(value, Tensor):
-        name = r.parameter_key(value)
-        if name is None or value.layout is not torch.strided:
-            return False
-        param = r.params[name]
-        key += (kind, param.shape, param.dtype)
+    elif (seen := r.seen.get(id(value))) is not None:
+        key += seen
         tensors.append(value)
     else:
         return False
@@ -129,7 +127,7 @@ def _remember(r: Any, key: Any, tensors: list[Any], before: int, made: Any) -> N
     if len(flat) != len(last) or any(a is not b for a, b in zip(flat, last, strict=True)):
         return
     refs = [_ref(r, tensor) for tensor in tensors]
-    names = [None if type(tensor) is TracedTensor else r.parameter_key(tensor) for tensor in tensors]
+    names = [None if type(tensor) is TracedTensor else r.names[id(tensor)] for tensor in tensors]
     if not all(ref in refs for ref in step.inputs) or not all(name in names for name in step.weights.values()):
         return
     inputs = tuple(refs.index(ref) for ref in step.inputs)

@@ -36,7 +36,7 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
     label = type(model).__name__ if module is not None else getattr(model, "__name__", type(model).__name__)
     with _untouched(walk, mode):
         device = torch.device("cpu") if walk.first is None else walk.first.device
-        recorder = Recorder(walk.keys, walk.params, device)
+        recorder = Recorder(walk, device)
         many = len(args) > 1
         args = tuple([_given(recorder, value, f"input{i}" if many else "input") for i, value in enumerate(args)])
         kwargs = {name: _given(recorder, value, name) for name, value in kwargs.items()}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from archlab.ir import Param
+from archlab.ir import Param, is_floating
 from archlab.pytorch.spy import NAMES
 
 _CALL = "_compiled_call_impl"
@@ -36,32 +36,34 @@ def _param(shape: tuple[int, ...], dtype: torch.dtype, trainable: bool, buffer: 
     return Param(tuple(shape), NAMES[dtype], trainable, buffer)
 
 
-_NOTHING: dict[str, Any] = {}
+_COLLECTIONS = frozenset([dict, list, set])
 
 
 class Walk:
     """What a model holds before a trace.
 
     `params` are its parameters, then its buffers, by their first key; `keys` are those keys by the id of
-    the tensor.
+    the tensor. `seen` is, by the id, what a rule may see of one whose elements it never reads.
     """
 
     def __init__(self, root: nn.Module | None) -> None:
         self.root = root
         self.params: dict[str, Param] = {}
         self.keys: dict[int, str] = {}
+        self.seen: dict[int, tuple[Any, ...]] = {}
         self.first: Tensor | None = None
         self._buffers: dict[str, Param] = {}
-        self._seen: set[int] = set()
+        self._visited: set[int] = set()
         self._modules: list[tuple[nn.Module, dict[str, Any], Place]] = []
         self._before: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         self._collections: list[tuple[Any, Any]] = []
+        self._empty: list[Any] = []
         if root is not None:
             self._visit("", root)
             self.params.update(self._buffers)
 
     def _visit(self, path: str, module: nn.Module) -> None:
-        self._seen.add(id(module))
+        self._visited.add(id(module))
         prefix = f"{path}." if path else ""
         held = module.__dict__
         if "_parameters" in held:
@@ -70,10 +72,13 @@ class Walk:
             parameters, buffers, children = module._parameters, module._buffers, module._modules
         before = self._before
         before.append((held, held.copy()))
-        for inner in held.values():  # parameters, buffers, children, and what a forward may cache in
-            if type(inner) is dict:
-                before.append((inner, inner.copy() if inner else _NOTHING))
-            elif type(inner) is list or type(inner) is set:
+        # Parameters, buffers, children, and what a forward may collect.
+        for inner in [value for value in held.values() if type(value) in _COLLECTIONS]:
+            if not inner:
+                self._empty.append(inner)
+            elif type(inner) is dict:
+                before.append((inner, inner.copy()))
+            else:
                 self._collections.append((inner, inner.copy()))
         own = self._learned(parameters, prefix) if parameters else ()
         if buffers:
@@ -81,7 +86,7 @@ class Walk:
         cls: Any = type(module)
         self._modules.append((module, held, Place(path, _kind(cls), own, not children)))
         for name, child in children.items():
-            if child is not None and id(child) not in self._seen:
+            if child is not None and id(child) not in self._visited:
                 self._visit(prefix + name, child)
 
     def _learned(self, tensors: Mapping[str, Tensor | None], prefix: str) -> tuple[tuple[str, str], ...]:
@@ -93,7 +98,9 @@ class Walk:
             key = keys.get(id(tensor))
             if key is None:
                 key = keys[id(tensor)] = prefix + name
-                self.params[key] = _param(tensor.shape, tensor.dtype, tensor.requires_grad, False)
+                param = self.params[key] = _param(tensor.shape, tensor.dtype, tensor.requires_grad, False)
+                if tensor.layout is torch.strided:
+                    self.seen[id(tensor)] = (Param, param.shape, param.dtype)
                 if self.first is None:
                     self.first = tensor
             own.append((name, key))
@@ -103,7 +110,9 @@ class Walk:
         for name, tensor in tensors.items():
             if tensor is not None and id(tensor) not in self.keys:
                 key = self.keys[id(tensor)] = prefix + name
-                self._buffers[key] = _param(tensor.shape, tensor.dtype, False, True)
+                param = self._buffers[key] = _param(tensor.shape, tensor.dtype, False, True)
+                if tensor.layout is torch.strided and (not param.shape or is_floating(param.dtype)):
+                    self.seen[id(tensor)] = (Tensor, param.shape, param.dtype)
 
     def train(self, training: bool) -> None:
         """Put the model into training or evaluation, if it is not there already."""
@@ -127,6 +136,9 @@ class Walk:
             if len(held) != len(before) or not all(map(is_, held.values(), before.values())):
                 held.clear()
                 held.update(before)
+        for held in self._empty:
+            if held:
+                held.clear()
         for held, before in self._collections:
             if len(held) != len(before) or not all(map(is_, held, before)):
                 held.clear()
