@@ -69,10 +69,11 @@ def _source(calls: list[Any], step: Step) -> Source:
 def _calls(called: list[Any]) -> tuple[Call, ...]:
     times: dict[str, int] = {}
     calls = []
-    for (path, kind, parameters, leaf), parent, given, returned in called:
-        times[path] = number = times.get(path, -1) + 1
+    for place, parent, given, returned in called:
+        times[place.path] = number = times.get(place.path, -1) + 1
         inputs, outputs = (tuple([(s.shape, s.dtype) for s in specs]) for specs in (given, returned))
-        calls.append(Call(path, kind, parent, number, inputs, outputs, parameters, leaf))
+        own = place.parameters
+        calls.append(Call(place.path, place.kind, parent, number, inputs, outputs, own, place.leaf, place.places))
     return tuple(calls)
 
 

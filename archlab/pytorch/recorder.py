@@ -174,7 +174,7 @@ class Recorder(TorchFunctionMode):
         step = Step(
             -1 if kept else self.inside,
             function,
-            function if kept else self.outermost or function,
+            function if kept else self.outermost or f"functional.{function}",
             op,
             tuple([x.ref for x in read]),
             weights or {},
@@ -194,7 +194,8 @@ class Recorder(TorchFunctionMode):
             whole = type(tensor) is TracedTensor and tensor.recorder is self
             refs.append(tensor.ref if whole else self.traced(tensor).ref)
         keys = {role: self.names[id(tensors[place])] for role, place in weights}
-        made = self._write(_step((self.inside, function, self.outermost or function, op, tuple(refs), keys, outputs)))
+        outermost = self.outermost or f"functional.{function}"
+        made = self._write(_step((self.inside, function, outermost, op, tuple(refs), keys, outputs)))
         return made[0] if wrap is None else wrap(list(made))
 
     def _write(self, step: Step) -> tuple[TracedTensor, ...]:

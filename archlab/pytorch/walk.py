@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,17 @@ _CALL = "_compiled_call_impl"
 """Where a module keeps what calls it in place of its own forward; `Module.compile` puts one there."""
 
 
-class Place(NamedTuple):
-    """A module in its model: its path and class, its own parameters by name, whether it has no children."""
+class Place:
+    """A module in its model: its path and class, its own parameters by name, whether it has no children.
 
-    path: str
-    kind: str
-    parameters: tuple[tuple[str, str], ...]
-    leaf: bool
+    `places` tells in how many parents the model has it.
+    """
+
+    __slots__ = ("kind", "leaf", "parameters", "path", "places")
+
+    def __init__(self, path: str, kind: str, parameters: tuple[tuple[str, str], ...], leaf: bool) -> None:
+        self.path, self.kind, self.parameters, self.leaf = path, kind, parameters, leaf
+        self.places = 1
 
 
 @lru_cache(maxsize=4096)
@@ -53,7 +57,7 @@ class Walk:
         self.seen: dict[int, tuple[Any, ...]] = {}
         self.first: Tensor | None = None
         self._buffers: dict[str, Param] = {}
-        self._visited: set[int] = set()
+        self._places: dict[int, Place] = {}
         self._modules: list[tuple[nn.Module, dict[str, Any], Place]] = []
         self._before: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         self._collections: list[tuple[Any, Any]] = []
@@ -63,7 +67,6 @@ class Walk:
             self.params.update(self._buffers)
 
     def _visit(self, path: str, module: nn.Module) -> None:
-        self._visited.add(id(module))
         prefix = f"{path}." if path else ""
         held = module.__dict__
         if "_parameters" in held:
@@ -84,10 +87,24 @@ class Walk:
         if buffers:
             self._kept(buffers, prefix)
         cls: Any = type(module)
-        self._modules.append((module, held, Place(path, _kind(cls), own, not children)))
+        place = self._places[id(module)] = Place(path, _kind(cls), own, not children)
+        self._modules.append((module, held, place))
+        if not children:
+            return
+        met: set[int] = set()
         for name, child in children.items():
-            if child is not None and id(child) not in self._visited:
+            if child is None or id(child) in met:
+                continue
+            met.add(id(child))
+            if id(child) in self._places:
+                self._meet_again(child)
+            else:
                 self._visit(prefix + name, child)
+
+    def _meet_again(self, module: nn.Module) -> None:
+        self._places[id(module)].places += 1
+        for child in module.children():
+            self._meet_again(child)
 
     def _learned(self, tensors: Mapping[str, Tensor | None], prefix: str) -> tuple[tuple[str, str], ...]:
         """Enter a module's own parameters; return their names in it with their keys in the model."""
