@@ -12,6 +12,7 @@ from archlab.errors import GraphError, ShapeError, UsageError, nearest
 from archlab.ir.call import Call
 from archlab.ir.node import Node, Param, Ref
 from archlab.ir.op import MODES
+from archlab.ir.storage import Storage
 from archlab.ir.tensor import Shape, TensorSpec, is_floating, weight_dtype
 
 
@@ -22,7 +23,8 @@ class Graph:
     Building one infers every shape, so errors name the graph, the node and both numbers. `params`
     may leave out what nodes own; entries that no node reads are unused parameters. `like` lends
     dtype and trainability to parameters whose shape is inferred anew. `origin` is built, read or traced.
-    `calls` are the module calls that a trace saw; an edited graph has none.
+    `calls` are the module calls that a trace saw, `storages` the memory that it took, in order; an edited
+    graph has neither.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Graph:
     params: Mapping[str, Param] = field(default_factory=dict)
     origin: str = field(default="built", compare=False)
     calls: tuple[Call, ...] = field(default_factory=tuple, compare=False, repr=False)
+    storages: tuple[Storage, ...] = field(default_factory=tuple, compare=False, repr=False)
     specs: Mapping[str, tuple[TensorSpec, ...]] = field(init=False, compare=False, repr=False)
     like: InitVar[Mapping[str, Param] | None] = None
 
@@ -175,7 +178,8 @@ class Graph:
         outputs = tuple(ref for ref in self.outputs if ref[0] in names)
         if outputs and all(self._index[n.name] is n and all(r[0] in names for r in n.inputs) for n in nodes):
             return self._part(tuple(nodes), outputs)
-        return Graph(self.name, tuple(nodes), outputs, self.params, self.origin, self.calls)
+        storages = self.storages if len(nodes) == len(self.nodes) else ()
+        return Graph(self.name, tuple(nodes), outputs, self.params, self.origin, self.calls, storages)
 
     def _part(self, nodes: tuple[Node, ...], outputs: tuple[Ref, ...]) -> Graph:
         """Return some of the nodes as a graph without inferring it again: they read nothing but each other."""
@@ -265,6 +269,8 @@ class Graph:
         }
         if self.calls:
             data["calls"] = [call.to_dict() for call in self.calls]
+        if self.storages:
+            data["storages"] = [storage.to_dict() for storage in self.storages]
         return data
 
     def to_json(self) -> str:

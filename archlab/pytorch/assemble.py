@@ -41,7 +41,11 @@ def assemble(recorder: Recorder, label: str, outputs: Any) -> Graph:
         nodes.append(Node.assembled(name, op, tuple([(names[i], o) for i, o in inputs]), weights, sources))
         specs[name] = made
     returned = tuple([(names[i], o) for i, o in dict.fromkeys(refs)])
-    late = {"calls": lambda: _calls(calls)}
+    storages = recorder.storages
+    late = {
+        "calls": lambda: _calls(calls),
+        "storages": lambda: storages.listed(lambda place: (names[place[0]], place[1])),
+    }
     return Graph.assembled(label, tuple(nodes), returned, dict(recorder.params), specs, "traced", late)
 
 

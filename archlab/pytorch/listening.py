@@ -83,6 +83,7 @@ def _call_leaf(recorder: Recorder, module: nn.Module, place: Place, short: Leaf,
         kwargs
         or len(args) != 1
         or type(x := args[0]) is not TracedTensor
+        or x.strides is not None
         or getattr(_active, "recorder", None) is not recorder
         or not is_plain(module)
     ):

@@ -13,16 +13,22 @@ from typing import Any, NamedTuple
 import torch
 
 from archlab.ir import Op, TensorSpec
+from archlab.pytorch.layouts import settled
 from archlab.pytorch.spy import TracedTensor
 
 LARGEST = 2**15
 """So many calls are remembered; then all are forgotten."""
 
 
+Home = tuple[int, tuple[int, ...] | None]
+
+
 class Recipe(NamedTuple):
     """One step, with its inputs and weights by their places among the tensors of the call.
 
-    `wrap` makes of several outputs what the call returns; None returns the only one as it is.
+    `homes` are, for each output, the place of the tensor whose storage it lies in (-1: a new one) and its
+    strides; None says that all are new and dense. `wrap` makes of several outputs what the call returns;
+    None returns the only one as it is.
     """
 
     function: str
@@ -30,6 +36,7 @@ class Recipe(NamedTuple):
     inputs: tuple[int, ...]
     weights: tuple[tuple[str, int], ...]
     outputs: tuple[TensorSpec, ...]
+    homes: tuple[Home, ...] | None
     wrap: Callable[[list[Any]], Any] | None
 
 
@@ -47,10 +54,10 @@ def _looks(r: Any, rule: Any, args: Any, kwargs: Any) -> tuple[Any, list[Any]] |
     for value in args:
         kind = type(value)
         if kind is TracedTensor:
-            if value.value is not None:
+            if value.known is not None and value.value is not None:
                 return None
             spec = value.spec
-            key += (spec.shape, spec.dtype)
+            key += (spec.shape, spec.dtype, value.strides)
             tensors.append(value)
         elif kind in _SCALARS:
             key += (kind, value)
@@ -68,17 +75,24 @@ def _looks(r: Any, rule: Any, args: Any, kwargs: Any) -> tuple[Any, list[Any]] |
     return tuple(key), tensors
 
 
-def answered(r: Any, rule: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Return what a rule answers, by the recipe of a call that looks like this one if there is one."""
+def answered(r: Any, rule: Callable[..., Any], args: Any, kwargs: Any, func: Any = None) -> Any:
+    """Return what a rule answers, by the recipe of a call that looks like this one if there is one.
+
+    Where `func` is given, torch itself says in which storages and how its outputs lie; else they lie as
+    the ops say, which holds for dense tensors.
+    """
     seen = _looks(r, rule, args, kwargs)
     if seen is None:
-        return rule(r, *args, **kwargs)
+        made = rule(r, *args, **kwargs)
+        return made if func is None else settled(r, None, func, args, kwargs, made)
     key, tensors = seen
     recipe = RECIPES.get(key)
     if recipe is not None:
         return r.repeat(recipe, tensors)
     before = len(r.steps)
     made = rule(r, *args, **kwargs)
+    if func is not None:
+        made = settled(r, key, func, args, kwargs, made)
     _remember(r, key, tensors, before, made)
     return made
 
@@ -87,10 +101,10 @@ def _enter(r: Any, value: Any, key: list[Any], tensors: list[Any]) -> bool:
     """Enter an argument into the key; return whether it can be compared."""
     kind = type(value)
     if kind is TracedTensor:
-        if value.value is not None:
+        if value.known is not None and value.value is not None:
             return False
         spec = value.spec
-        key += (spec.shape, spec.dtype)
+        key += (spec.shape, spec.dtype, value.strides)
         tensors.append(value)
     elif kind in _SCALARS:
         key += (kind, value)
@@ -123,8 +137,8 @@ def _remember(r: Any, key: Any, tensors: list[Any], before: int, made: Any) -> N
     """
     if not r.steps or len(r.steps) == before or any(not step.op.is_kept for step in r.steps[before:-1]):
         return
-    flat, step, last = made if isinstance(made, (tuple, list)) else (made,), r.steps[-1], r.last
-    if len(flat) != len(last) or any(a is not b for a, b in zip(flat, last, strict=True)):
+    flat, step, number = made if isinstance(made, (tuple, list)) else (made,), r.steps[-1], len(r.steps) - 1
+    if [getattr(item, "ref", None) for item in flat] != [(number, i) for i in range(len(step.outputs))]:
         return
     refs = [_ref(r, tensor) for tensor in tensors]
     names = [None if type(tensor) is TracedTensor else r.names[id(tensor)] for tensor in tensors]
@@ -132,10 +146,28 @@ def _remember(r: Any, key: Any, tensors: list[Any], before: int, made: Any) -> N
         return
     inputs = tuple(refs.index(ref) for ref in step.inputs)
     weights = tuple((role, names.index(name)) for role, name in step.weights.items())
-    wrap = None if made is last[0] else type(made)
+    homes = tuple([home for item in flat if (home := _home(r, tensors, item)) is not None])
+    if len(homes) < len(flat):
+        return
+    placed = None if homes == _NEW * len(flat) else homes
+    wrap = None if flat[0] is made else type(made)
     if len(RECIPES) >= LARGEST:
         RECIPES.clear()
-    RECIPES[key] = Recipe(step.function, step.op, inputs, weights, step.outputs, wrap)
+    RECIPES[key] = Recipe(step.function, step.op, inputs, weights, step.outputs, placed, wrap)
+
+
+_NEW = ((-1, None),)
+
+
+def _home(r: Any, tensors: list[Any], made: TracedTensor) -> Home | None:
+    """Return where an output lies; None where that is in no tensor of the call."""
+    if made.root is None:
+        return -1, made.strides
+    for place, tensor in enumerate(tensors):
+        twin = tensor if type(tensor) is TracedTensor else r.leaf(tensor)
+        if twin is not None and twin.home is made.root:
+            return place, made.strides
+    return None
 
 
 def _ref(r: Any, tensor: Any) -> Any:

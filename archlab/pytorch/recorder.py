@@ -15,6 +15,7 @@ from archlab.ir import Op, Shape, TensorSpec, is_floating
 from archlab.ops.general import Kept, Layout
 from archlab.pytorch.recipes import Recipe
 from archlab.pytorch.spy import NAMES, TracedTensor, traced_tensor
+from archlab.pytorch.storages import Storages
 from archlab.pytorch.walk import Walk
 
 REAL_ELEMENTS = 2**20
@@ -59,13 +60,13 @@ class Recorder(TorchFunctionMode):
         self.calls: list[list[Any]] = []
         self.inside = -1  # the place in `calls` of the innermost call under way
         self.outermost = ""
-        self.last: tuple[TracedTensor, ...] = ()  # what the last step made
+        self.storages = Storages()
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
         self.read_guesses = False
         self.ops: dict[Any, Op] = {}
-        self._error: BaseException | None = None  # what a module call raised last, and the path of that module
+        self._error = 0  # the id of what a module call raised last, and the path of that module
         self._failed = ""
         self._answer = _answer()
 
@@ -180,14 +181,15 @@ class Recorder(TorchFunctionMode):
             weights or {},
             outputs,
         )
-        made = self._write(step)
+        root = read[0].home if op.is_view and read else None
+        made = self._write(step, [(root, None)] * len(outputs) if root is not None else None, kept and op.is_kept)
         if value is not None:
             made[0].value = value
         return made[0] if len(made) == 1 else made
 
     def repeat(self, recipe: Recipe, tensors: Sequence[Any]) -> Any:
         """Write down the step of a call that looks like an earlier one, for its own tensors."""
-        function, op, inputs, weights, outputs, wrap = recipe
+        function, op, inputs, weights, outputs, homes, wrap = recipe
         refs = []
         for place in inputs:
             tensor = tensors[place]
@@ -195,18 +197,49 @@ class Recorder(TorchFunctionMode):
             refs.append(tensor.ref if whole else self.traced(tensor).ref)
         keys = {role: self.names[id(tensors[place])] for role, place in weights}
         outermost = self.outermost or f"functional.{function}"
-        made = self._write(_step((self.inside, function, outermost, op, tuple(refs), keys, outputs)))
+        step = _step((self.inside, function, outermost, op, tuple(refs), keys, outputs))
+        if homes is None:
+            made = self._write(step)
+        else:
+            made = self._write(step, [(self._root(tensors, place), strides) for place, strides in homes])
         return made[0] if wrap is None else wrap(list(made))
 
-    def _write(self, step: Step) -> tuple[TracedTensor, ...]:
+    def _root(self, tensors: Sequence[Any], place: int) -> TracedTensor | None:
+        if place < 0:
+            return None
+        twin = self.traced(tensors[place])
+        return twin.home
+
+    def _write(self, step: Step, homes: Any = None, kept: bool = False) -> tuple[TracedTensor, ...]:
+        """Write down a step; `homes` are the root and the strides of each output, where not all are new and dense."""
         number, outputs = len(self.steps), step[6]
         self.steps.append(step)
         if len(outputs) == 1:
             made: tuple[TracedTensor, ...] = (traced_tensor(self, (number, 0), outputs[0]),)
         else:
             made = tuple([traced_tensor(self, (number, i), spec) for i, spec in enumerate(outputs)])
-        self.last = made
+        if kept:
+            return made
+        born = self.storages.born
+        if homes is None:
+            for tensor in made:
+                born(tensor, tensor.ref)
+            return made
+        for tensor, (root, strides) in zip(made, homes, strict=True):
+            if root is None:
+                born(tensor, tensor.ref)
+            else:
+                self.storages.share(tensor, root)
+            tensor.strides = strides
         return made
+
+    def wrote(self, target: TracedTensor, made: TracedTensor) -> None:
+        """Let a tensor stand for what was written into it, its storage staying what it is."""
+        self.storages.write(target, made)
+        value = made.value
+        if value is None:
+            target.home.version += 1
+        target.ref, target.value, target.guessed = made.ref, value, made.guessed
 
     def _check(self, needed: Mapping[str, Shape], weights: Mapping[str, str]) -> None:
         for role, shape in needed.items():
@@ -218,16 +251,15 @@ class Recorder(TorchFunctionMode):
         """Let go of every tensor."""
         self._leaves.clear()
         self._kept.clear()
-        self.last, self._error = (), None
 
     def fail(self, error: BaseException) -> None:
         """Remember in which module an error was raised, the innermost: it passes through the others later."""
-        if error is not self._error:
-            self._error, self._failed = error, self.calls[self.inside][0].path
+        if id(error) != self._error:
+            self._error, self._failed = id(error), self.calls[self.inside][0].path
 
     def failing(self, error: BaseException) -> str:
         """Return the path of the module that raised an error, an empty string for none."""
-        return self._failed if error is self._error else ""
+        return self._failed if id(error) == self._error else ""
 
     # -- calls -----------------------------------------------------------------------------------
 

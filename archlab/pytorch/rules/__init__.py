@@ -55,7 +55,7 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
     if plan.rule is None:
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     try:
-        made = answered(recorder, plan.rule, args, kwargs)
+        made = answered(recorder, plan.rule, args, kwargs, func)
     except layers.NotCoveredError:
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     except ShapeError as error:  # a model may catch what torch would raise
@@ -105,15 +105,19 @@ def _written(recorder: Any, target: Tensor, made: Any) -> Any:
     if target is not twin:
         recorder.overwrite(target)
     if type(made) is TracedTensor:
-        twin.ref, twin.value, twin.guessed = made.ref, made.value, made.guessed
+        recorder.wrote(twin, made)
         if twin.spec != made.spec:
             twin.spec = TensorSpec(twin.spec.shape, twin.spec.dtype)
     return target
 
 
 def _set_data(recorder: Any, target: Tensor, value: Tensor) -> None:
-    """`weight.data = value` is a write; the model's own tensor stays as it is."""
-    _written(recorder, target, recorder.traced(value))
+    """`weight.data = value` is a write and gives it that storage; the model's own tensor stays as it is."""
+    twin, made = recorder.traced(target), recorder.traced(value)
+    if target is not twin:
+        recorder.overwrite(target)
+    twin.root, twin.storage, twin.strides = made.home, made.storage, made.strides
+    twin.ref, twin.spec, twin.value, twin.guessed = made.ref, made.spec, made.value, made.guessed
 
 
 def _initialise(recorder: Any, tensor: Tensor, *_: Any, **__: Any) -> Tensor:

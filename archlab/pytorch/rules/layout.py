@@ -178,7 +178,7 @@ def _setitem(r: Any, input: Any, index: Any, value: Any) -> None:
             made.value = twin.value
     if twin is not input:
         r.overwrite(input)
-    twin.ref, twin.value = made.ref, made.value
+    r.wrote(twin, made)
 
 
 def _generic(name: str, shares: bool) -> Callable[..., Any]:
