@@ -42,6 +42,7 @@ def assemble(recorder: Recorder, label: str, outputs: Any) -> Graph:
         specs[name] = made
     returned = tuple([(names[i], o) for i, o in dict.fromkeys(refs)])
     storages = recorder.storages
+    storages.close()
     late = {
         "calls": lambda: _calls(calls),
         "storages": lambda: storages.listed(lambda place: (names[place[0]], place[1])),

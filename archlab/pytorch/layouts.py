@@ -49,8 +49,7 @@ def settled(r: Any, key: Any, func: Any, args: Any, kwargs: Any, made: Any) -> A
             if item.root is not root and item is not root:
                 r.storages.share(item, root)
         elif item.root is not None:
-            item.root = None
-            r.storages.born(item, item.ref)
+            r.storages.part(item)
         item.strides = strides
     return made
 

@@ -1,7 +1,7 @@
 """Calls that look like one answered before are written down as that one was, without running their rule again.
 
-A call looks like another when the same rule answers it, its tensors have the same shapes and types, and
-all else is equal. Elements that are known steer what a rule does, so tensors that have them are no part
+A call looks like another when it is of the same function, its tensors have the same shapes, types and
+strides, and all else is equal. Elements that are known steer what a rule does, so tensors that have them are no part
 of this. What is remembered are immutable values alone: it holds for any model, and for any later trace.
 """
 
@@ -47,9 +47,9 @@ _CONSTANTS = frozenset([torch.dtype, torch.device, torch.layout, torch.memory_fo
 _LISTS = frozenset([tuple, list, torch.Size])
 
 
-def _looks(r: Any, rule: Any, args: Any, kwargs: Any) -> tuple[Any, list[Any]] | None:
+def _looks(r: Any, rule: Any, func: Any, args: Any, kwargs: Any) -> tuple[Any, list[Any]] | None:
     """Return what a call looks like, to compare with others, and its tensors; None where elements matter."""
-    key: list[Any] = [rule, torch.get_default_dtype()]
+    key: list[Any] = [rule, func, torch.get_default_dtype()]
     tensors: list[Any] = []
     for value in args:
         kind = type(value)
@@ -70,8 +70,12 @@ def _looks(r: Any, rule: Any, args: Any, kwargs: Any) -> tuple[Any, list[Any]] |
         key.append(name)
         if not _enter(r, value, key, tensors):
             return None
-    if not tensors or (len(tensors) > 1 and len({id(t) for t in tensors}) < len(tensors)):
+    if not tensors:
         return None
+    if len(tensors) > 1:
+        ids = [id(tensor) for tensor in tensors]
+        if len(set(ids)) < len(ids):
+            key.append(tuple(map(ids.index, ids)))
     return tuple(key), tensors
 
 
@@ -81,7 +85,7 @@ def answered(r: Any, rule: Callable[..., Any], args: Any, kwargs: Any, func: Any
     Where `func` is given, torch itself says in which storages and how its outputs lie; else they lie as
     the ops say, which holds for dense tensors.
     """
-    seen = _looks(r, rule, args, kwargs)
+    seen = _looks(r, rule, func, args, kwargs)
     if seen is None:
         made = rule(r, *args, **kwargs)
         return made if func is None else settled(r, None, func, args, kwargs, made)

@@ -51,6 +51,12 @@ class Storages:
         tensor.root = root
         self._within.append((tensor.ref, root.storage))
 
+    def part(self, tensor: TracedTensor) -> None:
+        """Give a tensor that was taken to share a storage one of its own."""
+        self._within.remove((tensor.ref, tensor.storage))
+        tensor.root = None
+        self.born(tensor, tensor.ref)
+
     def write(self, target: TracedTensor, made: TracedTensor) -> None:
         """Put what was made into the storage of the tensor that it was written into."""
         if made.storage != target.storage:
@@ -58,10 +64,14 @@ class Storages:
                 self._same[made.storage] = target.storage
             self._within.append((made.ref, target.storage))
 
-    def listed(self, name: Callable[[Place], Ref]) -> tuple[Storage, ...]:
-        """Return them with `name(place)` for each output, those that turned out to be no new ones left out."""
+    def close(self) -> None:
+        """Look no further: what is alive now was held to the end."""
         if self.dead:
             self._bury()
+        self._watch.clear()
+
+    def listed(self, name: Callable[[Place], Ref]) -> tuple[Storage, ...]:
+        """Return them with `name(place)` for each output, those that turned out to be no new ones left out."""
         count, numbers = 0, []
         for number in range(len(self._born)):
             numbers.append(count)
