@@ -212,3 +212,65 @@ def test_the_collector_stays_off_where_it_was_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+class Remembers(nn.Module):
+    """Keeps what it has made in a dict, a list and a set, as some models keep a table of positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.table: dict[str, Tensor] = {}
+        self.seen: list[Any] = ["first"]
+        self.names: set[str] = set()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if "bias" not in self.table:
+            self.table["bias"] = self.layer(x)
+        self.seen.append(x)
+        self.names.add("x")
+        return x + self.table["bias"]
+
+
+def test_what_a_forward_collects_in_attributes_is_put_back() -> None:
+    model = Remembers()
+    held = model.table, model.seen, model.names
+    for _ in range(2):
+        assert profile_graph(trace(model, torch.zeros(3, 4))).total.macs == 3 * 4 * 4
+        assert (model.table, model.seen, model.names) == ({}, ["first"], set())
+    assert (model.table, model.seen, model.names) == held
+    assert model.table is held[0]
+
+
+def test_a_tensor_that_another_trace_left_behind_is_a_constant() -> None:
+    left: list[Tensor] = []
+
+    def keeps(x: Tensor) -> Tensor:
+        left.append(x + 1)
+        return left[0] + x
+
+    assert [type(node.op).__name__ for node in trace(keeps, torch.zeros(2)).nodes] == ["Input", "Elementwise", "Add"]
+    # The second time left[0] is of the first trace: it was not made by this one.
+    graph = trace(keeps, torch.zeros(2))
+    assert [type(node.op).__name__ for node in graph.nodes] == ["Input", "Elementwise", "Kept", "Add"]
+
+
+def test_what_runs_after_a_failure_that_a_model_caught_is_not_in_the_module_that_failed() -> None:
+    class Tries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wrong = nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            try:
+                return self.wrong(x)
+            except Exception:
+                return torch.relu(x)
+
+    graph = trace(Tries(), torch.zeros(3, 4))
+    assert [node.name for node in graph.nodes] == ["input", "relu"]
+    assert [call.path for call in graph.calls] == ["", "wrong"]
+    assert graph.calls[1].outputs == ()
+    source = graph.node("relu").source
+    assert source is not None
+    assert source.call == 0

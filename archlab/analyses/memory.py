@@ -17,12 +17,15 @@ class PeakMemory:
 
 
 def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:
-    """Return the peak of live storages of a graph that frees a tensor after its last reader.
+    """Return the peak of live storages of a graph.
 
-    The caller holds the inputs, and the outputs stay to the end; views add nothing; what the model
-    keeps (weights, buffers, constants) and kernel workspace are not in it.
+    A traced graph frees a storage when Python did, any other one a tensor after its last reader. The
+    caller holds the inputs, and the outputs stay to the end; views and in-place results add nothing; what
+    the model keeps (weights, buffers, constants) and kernel workspace are not in it.
     """
     graph = graph.in_mode(mode)
+    if graph.storages:
+        return _of_storages(graph)
     storage: dict[Ref, Ref] = {}
     size: dict[Ref, int] = {}
     last_use: dict[Ref, int] = {}
@@ -53,6 +56,24 @@ def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:
         for ref in [r for r in alive if last_use[r] <= step and r not in held]:
             del alive[ref]
     return peak
+
+
+def _of_storages(graph: Graph) -> PeakMemory:
+    sizes = [graph.specs[name][index].bytes for name, index in (s.outputs[0] for s in graph.storages)]
+    gone: dict[int, int] = {}
+    for storage, size in zip(graph.storages, sizes, strict=True):
+        gone[storage.freed] = gone.get(storage.freed, 0) + size
+    now, most, place = 0, -1, 0
+    for i, size in enumerate(sizes):
+        now += size - gone.get(i, 0)
+        if now > most:
+            most, place = now, i
+    alive = [
+        (_label(storage.outputs[0]), sizes[i])
+        for i, storage in enumerate(graph.storages[: place + 1])
+        if not 0 <= storage.freed <= place
+    ]
+    return PeakMemory(most, graph.storages[place].outputs[0][0], tuple(sorted(alive, key=lambda item: -item[1])))
 
 
 def _label(ref: Ref) -> str:

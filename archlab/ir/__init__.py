@@ -5,6 +5,7 @@ from archlab.ir.call import Call
 from archlab.ir.graph import Graph
 from archlab.ir.node import Node, Param, Ref, Source
 from archlab.ir.op import MODES, OPERATION_CLASSES, Op
+from archlab.ir.storage import Storage
 from archlab.ir.tensor import ITEM_BYTES, LARGEST, Shape, TensorSpec, is_floating, promoted, weight_dtype
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Ref",
     "Shape",
     "Source",
+    "Storage",
     "TensorSpec",
     "is_floating",
     "promoted",

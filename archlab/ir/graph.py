@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from archlab.errors import GraphError, ShapeError, UsageError, nearest
 from archlab.ir.call import Call
 from archlab.ir.node import Node, Param, Ref
 from archlab.ir.op import MODES
+from archlab.ir.storage import Storage
 from archlab.ir.tensor import Shape, TensorSpec, is_floating, weight_dtype
 
 
@@ -22,7 +23,8 @@ class Graph:
     Building one infers every shape, so errors name the graph, the node and both numbers. `params`
     may leave out what nodes own; entries that no node reads are unused parameters. `like` lends
     dtype and trainability to parameters whose shape is inferred anew. `origin` is built, read or traced.
-    `calls` are the module calls that a trace saw; an edited graph has none.
+    `calls` are the module calls that a trace saw, `storages` the memory that it took, in order; an edited
+    graph has neither.
     """
 
     name: str
@@ -30,7 +32,8 @@ class Graph:
     outputs: tuple[Ref, ...]
     params: Mapping[str, Param] = field(default_factory=dict)
     origin: str = field(default="built", compare=False)
-    calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
+    calls: tuple[Call, ...] = field(default_factory=tuple, compare=False, repr=False)
+    storages: tuple[Storage, ...] = field(default_factory=tuple, compare=False, repr=False)
     specs: Mapping[str, tuple[TensorSpec, ...]] = field(init=False, compare=False, repr=False)
     like: InitVar[Mapping[str, Param] | None] = None
 
@@ -175,7 +178,8 @@ class Graph:
         outputs = tuple(ref for ref in self.outputs if ref[0] in names)
         if outputs and all(self._index[n.name] is n and all(r[0] in names for r in n.inputs) for n in nodes):
             return self._part(tuple(nodes), outputs)
-        return Graph(self.name, tuple(nodes), outputs, self.params, self.origin, self.calls)
+        storages = self.storages if len(nodes) == len(self.nodes) else ()
+        return Graph(self.name, tuple(nodes), outputs, self.params, self.origin, self.calls, storages)
 
     def _part(self, nodes: tuple[Node, ...], outputs: tuple[Ref, ...]) -> Graph:
         """Return some of the nodes as a graph without inferring it again: they read nothing but each other."""
@@ -191,14 +195,28 @@ class Graph:
         params: Mapping[str, Param],
         specs: Mapping[str, tuple[TensorSpec, ...]],
         origin: str,
-        calls: tuple[Call, ...] = (),
+        late: Mapping[str, Callable[[], Any]],
     ) -> Graph:
-        """Return a graph of parts that are known to fit, as a trace knows: nothing is inferred or checked."""
+        """Return a graph of parts that are known to fit, as a trace knows: nothing is inferred or checked.
+
+        `late` are the fields that are made when somebody asks for them.
+        """
         graph = object.__new__(cls)
         graph.__dict__.update(
-            name=name, nodes=nodes, outputs=outputs, params=params, specs=specs, origin=origin, calls=calls
+            name=name, nodes=nodes, outputs=outputs, params=params, specs=specs, origin=origin, _late=late
         )
         return graph
+
+    def __getattr__(self, name: str) -> Any:
+        late = self.__dict__.get("_late", {})
+        if name not in late:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.__dict__[name] = made = late[name]()
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        late = self.__dict__.get("_late", {})
+        return {**{k: v for k, v in self.__dict__.items() if k != "_late"}, **{k: getattr(self, k) for k in late}}
 
     def named(self, name: str) -> Graph:
         """Return the graph under another name."""
@@ -207,7 +225,7 @@ class Graph:
     def _like_this(self, **fields: Any) -> Graph:
         """Return a copy with some fields replaced, which the caller knows to be valid."""
         twin = object.__new__(Graph)
-        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        kept = {key: value for key, value in self.__dict__.items() if key not in ("_index", "readers")}
         twin.__dict__.update({**kept, **fields})
         return twin
 
@@ -251,6 +269,8 @@ class Graph:
         }
         if self.calls:
             data["calls"] = [call.to_dict() for call in self.calls]
+        if self.storages:
+            data["storages"] = [storage.to_dict() for storage in self.storages]
         return data
 
     def to_json(self) -> str:

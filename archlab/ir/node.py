@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,11 +51,12 @@ class Source:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node:
     """One layer: an op, the tensors it reads, and the keys of the parameters it reads by role.
 
-    A role that `weights` does not name belongs to this node alone, under its own name.
+    A role that `weights` does not name belongs to this node alone, under its own name. The source of a
+    traced node is made when it is first asked for.
     """
 
     name: str
@@ -63,7 +64,31 @@ class Node:
     inputs: tuple[Ref, ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     train_only: bool = False
-    source: Source | None = field(default=None, compare=False)
+    source: Source | None = field(default_factory=lambda: None, compare=False)
+
+    @classmethod
+    def assembled(
+        cls,
+        name: str,
+        op: Op,
+        inputs: tuple[Ref, ...],
+        weights: Mapping[str, str],
+        sources: Callable[[str], Source],
+    ) -> Node:
+        """Return a node whose source `sources` tells by its name, once somebody asks."""
+        node = object.__new__(cls)
+        node.__dict__.update(name=name, op=op, inputs=inputs, weights=weights, train_only=False, _sources=sources)
+        return node
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "source" or "_sources" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        held = self.__dict__
+        held["source"] = source = held.pop("_sources")(self.name)
+        return source
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
     def __hash__(self) -> int:
         return hash((self.name, self.op))

@@ -62,15 +62,18 @@ class _Literal(Op):
         require(fits, "{} was traced for {} and is literal, got {}; trace it again", self.function, seen, given)
 
     def _made(self, shapes: Shapes, dtype: str, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        dtype = dtype or (inputs[0].dtype if inputs else "float32")
-        return tuple(TensorSpec(shape, dtype) for shape in shapes)
+        dtypes = dtype.split(",") if dtype else [inputs[0].dtype if inputs else "float32"]
+        each = dtypes * len(shapes) if len(dtypes) == 1 else dtypes
+        require(len(each) == len(shapes), "{} makes {} tensors of {} dtypes", self.function, len(shapes), len(each))
+        return tuple(map(TensorSpec, shapes, each))
 
 
 @dataclass(frozen=True)
 class Layout(_Literal):
     """Elements arranged anew, by a view (`shares`) or by a copy: a slice, a transposition, a cast.
 
-    It is literal: `shapes` it makes of tensors of the shapes `saw`, all of `dtype` (the first input's, if empty).
+    It is literal: `shapes` it makes of tensors of the shapes `saw`, all of `dtype` (the first input's, if
+    empty), or of one each, as in ``"float32,int64"``.
     """
 
     function: str

@@ -14,72 +14,118 @@ from torch.nn.modules import module as hooks
 from archlab.ops import Conv2d, MaxPool2d
 from archlab.ops.windows import SAME_UPPER
 from archlab.pytorch import modules
+from archlab.pytorch.recipes import answered
 from archlab.pytorch.rules import RULES
-from archlab.pytorch.rules.common import keep
+from archlab.pytorch.rules.common import NotCoveredError, keep
 from archlab.pytorch.spy import TracedTensor
 
 Leaf = Callable[[Any, Any, TracedTensor], Any]
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_GLOBAL: tuple[Any, ...] = (
+    hooks._global_forward_hooks,
+    hooks._global_forward_pre_hooks,
+    hooks._global_backward_hooks,
+    hooks._global_backward_pre_hooks,
+)
 
 
-def leaf(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Leaf | None:
-    """Return the short way for a module call, or None where it must run."""
-    short = LEAVES.get(type(module))
-    if short is None or kwargs or len(args) != 1 or type(args[0]) is not TracedTensor:
-        return None
+def is_plain(module: nn.Module) -> bool:
+    """Return whether nothing has replaced a module's forward or listens to it."""
     held = module.__dict__
-    hooked: Any = hooks._has_any_global_hook
-    if "forward" in held or any(held[name] for name in _HOOKS) or hooked():
-        return None
-    return short
+    return not (
+        held["_forward_hooks"]
+        or held["_forward_pre_hooks"]
+        or held["_backward_hooks"]
+        or held["_backward_pre_hooks"]
+        or "forward" in held
+        or any(_GLOBAL)
+    )
 
 
 def _conv(name: str) -> Leaf:
     rule = RULES[name]
 
     def short(r: Any, m: Any, x: TracedTensor) -> Any:
-        if m.padding_mode != "zeros":
+        held = m.__dict__
+        if held["padding_mode"] != "zeros":
             return m.forward(x)
-        own = m._parameters
-        return rule(r, x, own["weight"], own["bias"], m.stride, m.padding, m.dilation, m.groups)
+        own = held["_parameters"]
+        rest = (held["stride"], held["padding"], held["dilation"], held["groups"])
+        return answered(r, rule, (x, own["weight"], own["bias"], *rest), _NOTHING)
 
     return short
 
 
 def _batch_norm(r: Any, m: Any, x: TracedTensor) -> Any:
-    own, kept = m._parameters, m._buffers
-    mean, variance = kept.get("running_mean"), kept.get("running_var")
-    if m.momentum is None or len(x.spec.shape) != _RANKS.get(type(m), len(x.spec.shape)):
+    held = m.__dict__
+    own, kept = held["_parameters"], held["_buffers"]
+    mean, variance, counter = kept.get("running_mean"), kept.get("running_var"), kept.get("num_batches_tracked")
+    rank = len(x.spec.shape)
+    if held["momentum"] is None or rank not in _RANKS.get(type(m), (rank,)):
         return m.forward(x)
-    training = m.training or mean is None
-    return RULES["batch_norm"](r, x, mean, variance, own.get("weight"), own.get("bias"), training, m.momentum, m.eps)
+    training = held["training"] or mean is None
+    args = (x, mean, variance, counter, own.get("weight"), own.get("bias"), training, held["momentum"], held["eps"])
+    return answered(r, _normalised, args, _NOTHING)
+
+
+def _normalised(r: Any, x: Any, mean: Any, variance: Any, _counter: Any, *rest: Any) -> Any:
+    """The rule of batch norm, with the counter among the tensors that it reads."""
+    return RULES["batch_norm"](r, x, mean, variance, *rest)
 
 
 def _function(name: str) -> Leaf:
     rule = RULES[name]
 
     def short(r: Any, m: Any, x: TracedTensor) -> Any:
-        made = rule(r, x)
-        if getattr(m, "inplace", False):
-            x.ref, x.value = made.ref, None
+        made = answered(r, rule, (x,), _NOTHING)
+        if m.__dict__.get("inplace"):
+            r.wrote(x, made)
             return x
         return made
 
     return short
 
 
+def _pool(name: str, *fields: str) -> Leaf:
+    """A function with some of the module's fields as its other arguments."""
+    rule = RULES[name]
+
+    def short(r: Any, m: Any, x: TracedTensor) -> Any:
+        held = m.__dict__
+        try:
+            return answered(r, rule, (x, *[held[field] for field in fields]), _NOTHING)
+        except NotCoveredError:
+            return m.forward(x)
+
+    return short
+
+
 def _linear(r: Any, m: Any, x: TracedTensor) -> Any:
     own = m._parameters
-    return RULES["linear"](r, x, own["weight"], own["bias"])
+    return answered(r, RULES["linear"], (x, own["weight"], own["bias"]), _NOTHING)
 
 
 def _layer_norm(r: Any, m: Any, x: TracedTensor) -> Any:
     own = m._parameters
-    return RULES["layer_norm"](r, x, m.normalized_shape, own["weight"], own["bias"], m.eps)
+    return answered(r, RULES["layer_norm"], (x, m.normalized_shape, own["weight"], own["bias"], m.eps), _NOTHING)
+
+
+def _group_norm(r: Any, m: Any, x: TracedTensor) -> Any:
+    own = m._parameters
+    return answered(r, RULES["group_norm"], (x, m.num_groups, own["weight"], own["bias"], m.eps), _NOTHING)
+
+
+def _embedding(r: Any, m: Any, x: TracedTensor) -> Any:
+    if m.max_norm is not None:
+        return m.forward(x)
+    return answered(r, RULES["embedding"], (m._parameters["weight"], x), _NOTHING)
+
+
+def _identity(r: Any, m: Any, x: TracedTensor) -> Any:
+    return x
 
 
 def _dropout(r: Any, m: Any, x: TracedTensor) -> Any:
-    return m.forward(x) if m.inplace else RULES["dropout"](r, x, m.p, m.training)
+    return m.forward(x) if m.inplace else answered(r, RULES["dropout"], (x, m.p, m.training), _NOTHING)
 
 
 def _same_upper_conv(r: Any, m: Any, x: TracedTensor) -> Any:
@@ -95,11 +141,13 @@ def _same_upper_pool(r: Any, m: Any, x: TracedTensor) -> Any:
     return r.record("max_pool2d", MaxPool2d(m.kernel_size, m.stride, SAME_UPPER, dilation=m.dilation), [x])
 
 
-_RANKS = {nn.BatchNorm2d: 4, nn.BatchNorm3d: 5}
+_NOTHING: dict[str, Any] = {}
+_RANKS = {nn.BatchNorm1d: (2, 3), nn.BatchNorm2d: (4,), nn.BatchNorm3d: (5,)}
 LEAVES: dict[type, Leaf] = {
     nn.Conv1d: _conv("conv1d"),
     nn.Conv2d: _conv("conv2d"),
     nn.Conv3d: _conv("conv3d"),
+    nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.BatchNorm3d: _batch_norm,
     modules.HalfAffineBatchNorm: _batch_norm,
@@ -107,7 +155,17 @@ LEAVES: dict[type, Leaf] = {
     modules.SameUpperMaxPool2d: _same_upper_pool,
     nn.Linear: _linear,
     nn.LayerNorm: _layer_norm,
+    nn.GroupNorm: _group_norm,
+    nn.Embedding: _embedding,
+    nn.Identity: _identity,
     nn.Dropout: _dropout,
+    nn.MaxPool2d: _pool("max_pool2d", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
+    nn.AvgPool2d: _pool(
+        "avg_pool2d", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"
+    ),
+    nn.AdaptiveAvgPool2d: _pool("adaptive_avg_pool2d", "output_size"),
+    nn.Flatten: _pool("flatten", "start_dim", "end_dim"),
+    nn.GELU: _pool("gelu", "approximate"),
     nn.ReLU: _function("relu"),
     nn.ReLU6: _function("relu6"),
     nn.SiLU: _function("silu"),
@@ -116,4 +174,4 @@ LEAVES: dict[type, Leaf] = {
     nn.Hardswish: _function("hardswish"),
     nn.Hardsigmoid: _function("hardsigmoid"),
 }
-"""The short way of each type. GELU is not here: its forward passes a keyword."""
+"""The short way of each type."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +13,10 @@ from torch.overrides import TorchFunctionMode
 from archlab.errors import ShapeError, TraceError
 from archlab.ir import Op, Shape, TensorSpec, is_floating
 from archlab.ops.general import Kept, Layout
-from archlab.pytorch.spy import NAMES, TracedTensor
-from archlab.pytorch.walk import Place
+from archlab.pytorch.recipes import Recipe
+from archlab.pytorch.spy import NAMES, TracedTensor, traced_tensor
+from archlab.pytorch.storages import Storages
+from archlab.pytorch.walk import Walk
 
 REAL_ELEMENTS = 2**20
 """Integer and boolean tensors up to this size are computed for real: they steer control flow."""
@@ -36,43 +39,45 @@ class Step(NamedTuple):
     outputs: tuple[TensorSpec, ...]
 
 
-class Called:
-    """A module call under way: `inputs` and `outputs` are the tensors given and returned."""
-
-    __slots__ = ("inputs", "outputs", "parent", "place")
-
-    def __init__(self, place: Place, parent: int, inputs: tuple[TensorSpec, ...]) -> None:
-        self.place, self.parent, self.inputs = place, parent, inputs
-        self.outputs: tuple[TensorSpec, ...] = ()
+_step: Callable[[tuple[Any, ...]], Step] = partial(tuple.__new__, Step)
+"""Returns a step of its fields, in half the time."""
 
 
 class Recorder(TorchFunctionMode):
-    """A mode under which torch calls are answered by rules and written down as steps."""
+    """A mode under which torch calls are answered by rules and written down as steps.
 
-    def __init__(
-        self, names: dict[int, str], buffers: frozenset[str], shapes: dict[str, Shape], device: torch.device
-    ) -> None:
+    `names`, `params` and `seen` are those of the walk; what is written over is seen no more. `calls` are the
+    module calls: the place, the call that it was made in, and the specs given and returned.
+    """
+
+    def __init__(self, walk: Walk, device: torch.device) -> None:
         super().__init__()
-        self.names = names  # id of a parameter or buffer -> its key
-        self.buffers = buffers
+        self.names = walk.keys
+        self.params = walk.params
+        self.seen = dict(walk.seen)
         self.device = device
         self.steps: list[Step] = []
-        self.calls: list[Called] = []
+        self.calls: list[list[Any]] = []
         self.inside = -1  # the place in `calls` of the innermost call under way
         self.outermost = ""
+        self.storages = Storages()
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
         self.read_guesses = False
         self.ops: dict[Any, Op] = {}
-        self._inferred: dict[Any, tuple[tuple[TensorSpec, ...], Mapping[str, Shape]]] = {}
-        self.shapes = shapes
+        self._error = 0  # the id of what a module call raised last, and the path of that module
+        self._failed = ""
+        self._answer = _answer()
 
     # -- tensors ---------------------------------------------------------------------------------
 
     def traced(self, tensor: Tensor) -> TracedTensor:
-        """Return the traced twin of any tensor: itself, or the leaf of a parameter, buffer or constant."""
-        if type(tensor) is TracedTensor:
+        """Return the traced twin of any tensor: itself, or the leaf of a parameter, buffer or constant.
+
+        What another trace left behind is a constant to this one.
+        """
+        if type(tensor) is TracedTensor and tensor.recorder is self:
             return tensor
         leaf = self._leaves.get(id(tensor))
         if leaf is None:
@@ -84,7 +89,7 @@ class Recorder(TorchFunctionMode):
         key, spec = self.names.get(id(tensor)), self.spec(tensor)
         if key is None and (seen := self._view_of_parameter(tensor, spec)) is not None:
             return seen
-        learned = key is not None and key not in self.buffers
+        learned = key is not None and not self.params[key].buffer
         with torch._C.DisableTorchFunction():
             real = tensor.device.type != "meta" and not learned and not isinstance(tensor, torch.nn.Parameter)
             value = tensor.detach().clone() if real and is_small(spec) else None
@@ -101,6 +106,7 @@ class Recorder(TorchFunctionMode):
     def overwrite(self, tensor: Tensor) -> None:
         """Remember that a parameter or buffer no longer has the elements that the model keeps."""
         self._written.add(id(tensor))
+        self.seen.pop(id(tensor), None)
 
     def is_parameter(self, tensor: Tensor) -> bool:
         """Return whether a tensor is one of the model's parameters or buffers."""
@@ -125,12 +131,12 @@ class Recorder(TorchFunctionMode):
     def parameter_key(self, tensor: Any) -> str | None:
         """Return the key of a parameter as the model keeps it, None for anything else."""
         key = self.names.get(id(tensor))
-        return None if key in self.buffers or id(tensor) in self._written else key
+        return None if key is None or self.params[key].buffer or id(tensor) in self._written else key
 
     def buffer_key(self, tensor: Any) -> str | None:
         """Return the key of a buffer as the model keeps it, None for anything else."""
         key = self.names.get(id(tensor))
-        return key if key in self.buffers and id(tensor) not in self._written else None
+        return None if key is None or not self.params[key].buffer or id(tensor) in self._written else key
 
     def elements(self, twin: TracedTensor) -> Tensor | None:
         """Return the known elements of a tensor for control flow to read, None if there are none."""
@@ -162,49 +168,118 @@ class Recorder(TorchFunctionMode):
         read = [self.traced(x) for x in inputs]
         if outputs is None or weights:
             specs = tuple([x.spec for x in read])
-            known = self._inferred.get((op, specs))
-            if known is None:
-                known = self._inferred[op, specs] = op.outputs(*specs), op.weights(*specs)
+            known = _inferred(op, specs)
             outputs = outputs or known[0]
             if weights:
                 self._check(known[1], weights)
-        step = len(self.steps)
-        self.steps.append(
-            Step(
-                -1 if kept else self.inside,
-                function,
-                function if kept else self.outermost or f"functional.{function}",
-                op,
-                tuple([x.ref for x in read]),
-                weights or {},
-                outputs,
-            )
+        step = Step(
+            -1 if kept else self.inside,
+            function,
+            function if kept else self.outermost or f"functional.{function}",
+            op,
+            tuple([x.ref for x in read]),
+            weights or {},
+            outputs,
         )
-        made = tuple(TracedTensor(self, (step, i), spec) for i, spec in enumerate(outputs))
+        root = read[0].home if op.is_view and read else None
+        made = self._write(step, [(root, None)] * len(outputs) if root is not None else None, kept and op.is_kept)
         if value is not None:
             made[0].value = value
         return made[0] if len(made) == 1 else made
 
+    def repeat(self, recipe: Recipe, tensors: Sequence[Any]) -> Any:
+        """Write down the step of a call that looks like an earlier one, for its own tensors."""
+        function, op, inputs, weights, outputs, homes, wrap = recipe
+        refs = []
+        for place in inputs:
+            tensor = tensors[place]
+            whole = type(tensor) is TracedTensor and tensor.recorder is self
+            refs.append(tensor.ref if whole else self.traced(tensor).ref)
+        keys = {role: self.names[id(tensors[place])] for role, place in weights}
+        outermost = self.outermost or f"functional.{function}"
+        step = _step((self.inside, function, outermost, op, tuple(refs), keys, outputs))
+        if homes is None:
+            made = self._write(step)
+        else:
+            made = self._write(step, [(self._root(tensors, place), strides) for place, strides in homes])
+        return made[0] if wrap is None else wrap(list(made))
+
+    def _root(self, tensors: Sequence[Any], place: int) -> TracedTensor | None:
+        if place < 0:
+            return None
+        twin = self.traced(tensors[place])
+        return twin.home
+
+    def _write(self, step: Step, homes: Any = None, kept: bool = False) -> tuple[TracedTensor, ...]:
+        """Write down a step; `homes` are the root and the strides of each output, where not all are new and dense."""
+        number, outputs = len(self.steps), step[6]
+        self.steps.append(step)
+        if len(outputs) == 1:
+            made: tuple[TracedTensor, ...] = (traced_tensor(self, (number, 0), outputs[0]),)
+        else:
+            made = tuple([traced_tensor(self, (number, i), spec) for i, spec in enumerate(outputs)])
+        if kept:
+            return made
+        born = self.storages.born
+        if homes is None:
+            for tensor in made:
+                born(tensor, tensor.ref)
+            return made
+        for tensor, (root, strides) in zip(made, homes, strict=True):
+            if root is None:
+                born(tensor, tensor.ref)
+            else:
+                self.storages.share(tensor, root)
+            tensor.strides = strides
+        return made
+
+    def wrote(self, target: TracedTensor, made: TracedTensor) -> None:
+        """Let a tensor stand for what was written into it, its storage staying what it is."""
+        self.storages.write(target, made)
+        value = made.value
+        if value is None:
+            target.home.version += 1
+        target.ref, target.value, target.guessed = made.ref, value, made.guessed
+
     def _check(self, needed: Mapping[str, Shape], weights: Mapping[str, str]) -> None:
         for role, shape in needed.items():
-            held = self.shapes[weights[role]]
+            held = self.params[weights[role]].shape
             if held != shape:
                 raise ShapeError(f"{weights[role]} is {held}, its input needs {shape}")
+
+    def close(self) -> None:
+        """Let go of every tensor."""
+        self._leaves.clear()
+        self._kept.clear()
+
+    def fail(self, error: BaseException) -> None:
+        """Remember in which module an error was raised, the innermost: it passes through the others later."""
+        if id(error) != self._error:
+            self._error, self._failed = id(error), self.calls[self.inside][0].path
+
+    def failing(self, error: BaseException) -> str:
+        """Return the path of the module that raised an error, an empty string for none."""
+        return self._failed if id(error) == self._error else ""
 
     # -- calls -----------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.call(func, args, kwargs or {})
+        return self._answer(self, func, args, kwargs or {}, False)
 
     def dispatched(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Answer a call of ATen, below the Python interface."""
-        return self.call(func, args, kwargs, below=True)
+        return self._answer(self, func, args, kwargs, True)
 
-    def call(self, func: Any, args: Any, kwargs: Any, below: bool = False) -> Any:
-        """Answer a torch call by its rule."""
-        from archlab.pytorch.rules import answer
 
-        return answer(self, func, args, kwargs, below)
+@lru_cache(maxsize=2**13)
+def _inferred(op: Op, specs: tuple[TensorSpec, ...]) -> tuple[tuple[TensorSpec, ...], Mapping[str, Shape]]:
+    return op.outputs(*specs), op.weights(*specs)
+
+
+def _answer() -> Callable[..., Any]:
+    from archlab.pytorch.rules import answer  # rules know recorders, too
+
+    return answer
 
 
 def is_small(spec: TensorSpec) -> bool:

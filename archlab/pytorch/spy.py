@@ -23,22 +23,37 @@ class TracedTensor(Tensor):
     `spec` is its shape and type, `ref` the step of the trace that made it and which of its outputs it
     is, `value` its elements where they are known (small integers and booleans steer control flow),
     `guessed` whether those rest on elements of an input that was given by its shape alone.
+    `storage` is the number of the storage that it lies in, `root` the tensor that this was taken for, if
+    another one; `strides` is how it lies there, None for densely and in order.
     What asks for its shape or type is answered here, before torch is involved.
     """
 
     spec: TensorSpec
     ref: tuple[int, int]
-    value: Tensor | None
     recorder: Any
     guessed: bool = False
+    storage: int = -1
+    root: TracedTensor | None = None
+    strides: tuple[int, ...] | None = None
+    known: Tensor | None = None  # its elements, as they were at a version of its storage
+    version: int = 0  # how often elements that are not known were written into its storage, if it is the root
 
-    @staticmethod
-    def __new__(
-        cls, recorder: Any, ref: tuple[int, int], spec: TensorSpec, value: Tensor | None = None
-    ) -> TracedTensor:
-        made = Tensor._make_wrapper_subclass(cls, spec.shape, dtype=DTYPES[spec.dtype], device=recorder.device)
-        made.recorder, made.ref, made.spec, made.value = recorder, ref, spec, value
-        return made
+    @property
+    def home(self) -> TracedTensor:
+        """The tensor that its storage was taken for."""
+        return self if self.root is None else self.root
+
+    @property
+    def value(self) -> Tensor | None:
+        """Its elements, unless others that are not known were written into its storage since."""
+        if self.known is not None and self.home.version != self._at:
+            self.known = None
+        return self.known
+
+    @value.setter
+    def value(self, known: Tensor | None) -> None:
+        self.known = known
+        self._at = self.home.version
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -99,10 +114,17 @@ class TracedTensor(Tensor):
     def is_complex(self) -> bool:
         return self.dtype.is_complex
 
-    def is_contiguous(self, *_: Any, **__: Any) -> bool:
-        return True
+    def is_contiguous(self, memory_format: torch.memory_format = torch.contiguous_format) -> bool:
+        if memory_format is torch.contiguous_format:
+            return self.strides is None
+        with torch._C.DisableTorchFunction():
+            return torch.empty_strided(self.spec.shape, self.stride(), device="meta").is_contiguous(
+                memory_format=memory_format
+            )
 
     def stride(self, dim: int | None = None) -> Any:
+        if self.strides is not None:
+            return self.strides if dim is None else self.strides[dim]
         strides, step = [], 1
         for size in reversed(self.spec.shape):
             strides.append(step)
@@ -115,6 +137,16 @@ class TracedTensor(Tensor):
 
     def __repr__(self, *_: Any, **__: Any) -> str:
         return f"TracedTensor({self.spec})"
+
+
+_make: Any = Tensor._make_wrapper_subclass
+
+
+def traced_tensor(recorder: Any, ref: tuple[int, int], spec: TensorSpec) -> TracedTensor:
+    """Return a tensor of that shape and type, whose elements are not known."""
+    made: TracedTensor = _make(TracedTensor, spec.shape, dtype=DTYPES[spec.dtype], device=recorder.device)
+    made.recorder, made.ref, made.spec = recorder, ref, spec
+    return made
 
 
 def _recorder_of(args: Any, kwargs: Any) -> Any:

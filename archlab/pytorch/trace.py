@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,18 +12,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from archlab.errors import TraceError, UsageError
-from archlab.ir import MODES, Call, Graph, Node, Param, Source, TensorSpec, is_floating
+from archlab.ir import MODES, Graph, TensorSpec, is_floating
 from archlab.ops import Input
-from archlab.pytorch.eager import eagerly, unwrapped
-from archlab.pytorch.leaves import leaf
-from archlab.pytorch.recorder import Called, Recorder, Step, is_small
-from archlab.pytorch.spy import NAMES, TracedTensor
-from archlab.pytorch.walk import Place, Walk
-
-_active = threading.local()
-_lock = threading.Lock()
-_users = 0
-_eager = ExitStack()
+from archlab.pytorch.assemble import assemble
+from archlab.pytorch.eager import unwrapped
+from archlab.pytorch.listening import listening
+from archlab.pytorch.recorder import Recorder, is_small
+from archlab.pytorch.spy import NAMES
+from archlab.pytorch.walk import Walk
 
 
 def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs: Any = None, **kwargs: Any) -> Graph:
@@ -40,29 +33,24 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
     model = unwrapped(model)
     module = model if isinstance(model, nn.Module) else None
     walk = Walk(module)
+    label = type(model).__name__ if module is not None else getattr(model, "__name__", type(model).__name__)
     with _untouched(walk, mode):
-        recorder = _recorder(walk)
+        device = torch.device("cpu") if walk.first is None else walk.first.device
+        recorder = Recorder(walk, device)
         many = len(args) > 1
-        args = tuple(_given(recorder, value, f"input{i}" if many else "input") for i, value in enumerate(args))
+        args = tuple([_given(recorder, value, f"input{i}" if many else "input") for i, value in enumerate(args)])
         kwargs = {name: _given(recorder, value, name) for name, value in kwargs.items()}
         try:
-            with _listening(recorder, walk), torch.no_grad():
+            with listening(recorder, walk), torch.no_grad():
                 outputs = model(*args, **kwargs)
+            return assemble(recorder, label, outputs)
         except Exception as error:
-            inside = recorder.calls[recorder.inside].place.path if recorder.inside >= 0 else ""
-            name = inside or type(model).__name__
-            ran = _graph(recorder, model, walk, None) if recorder.steps else None
+            name = recorder.failing(error) or type(model).__name__
+            ran = assemble(recorder, label, None) if recorder.steps else None
             what = str(error) or type(error).__name__
             raise TraceError(f"{type(model).__name__}: the forward failed in {name}: {what}", ran) from error
-        return _graph(recorder, model, walk, outputs)
-
-
-def _recorder(walk: Walk) -> Recorder:
-    names = {id(tensor): key for key, tensor in (*walk.parameters.items(), *walk.buffers.items())}
-    first = next(iter(walk.parameters.values()), None)
-    device = torch.device("cpu") if first is None else first.device
-    shapes = {key: tuple(tensor.shape) for key, tensor in walk.parameters.items()}
-    return Recorder(names, frozenset(walk.buffers), shapes, device)
+        finally:
+            recorder.close()
 
 
 def _given(recorder: Recorder, value: Any, name: str) -> Any:
@@ -88,66 +76,6 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
 
 
 @contextmanager
-def _listening(recorder: Recorder, walk: Walk) -> Iterator[None]:
-    """Run with the recorder as the torch function mode and with module calls known by path.
-
-    Each module gets a call of its own, in the place where torch keeps a compiled one: nothing that
-    other models share is touched.
-    """
-    global _users  # noqa: PLW0603
-    outer = getattr(_active, "recorder", None)
-    _active.recorder = recorder
-    with _lock:
-        if not _users:
-            _eager.enter_context(eagerly(lambda: getattr(_active, "recorder", None) is not None))
-        _users += 1
-    walk.listen(lambda module, place: partial(_call, recorder, module, place))
-    try:
-        with recorder:
-            yield
-    finally:
-        _active.recorder = outer
-        with _lock:
-            _users -= 1
-            if not _users:
-                _eager.close()
-
-
-def _call(recorder: Recorder, module: nn.Module, place: Place, *args: Any, **kwargs: Any) -> Any:
-    run: Any = module._call_impl
-    if getattr(_active, "recorder", None) is not recorder:  # another thread runs the same model
-        return run(*args, **kwargs)
-    outer = recorder.inside
-    called = Called(place, outer, _specs(recorder, (*args, *kwargs.values())))
-    recorder.inside = len(recorder.calls)
-    recorder.calls.append(called)
-    short = leaf(module, args, kwargs)
-    if short is None:
-        made = run(*args, **kwargs)
-    else:
-        recorder.outermost = ""
-        made = short(recorder, module, args[0])
-    called.outputs = _specs(recorder, (made,))
-    recorder.inside = outer  # a failing module stays inside, so that the error can name it, unless it is caught
-    return made
-
-
-def _specs(recorder: Recorder, values: Any) -> tuple[TensorSpec, ...]:
-    """Return the shapes and types of the tensors in some values, nested ones too, in order."""
-    found: list[TensorSpec] = []
-    for value in values:
-        if type(value) is TracedTensor:
-            found.append(value.spec)
-        elif isinstance(value, Tensor):
-            found.append(recorder.spec(value))
-        elif isinstance(value, (list, tuple)):
-            found.extend(_specs(recorder, value))
-        elif isinstance(value, Mapping):
-            found.extend(_specs(recorder, value.values()))
-    return tuple(found)
-
-
-@contextmanager
 def _untouched(walk: Walk, mode: str) -> Iterator[None]:
     """Put the model, the random state and the collector back as they were."""
     if mode not in MODES:
@@ -163,90 +91,3 @@ def _untouched(walk: Walk, mode: str) -> Iterator[None]:
         torch.random.set_rng_state(state)
         if collecting:
             gc.enable()
-
-
-def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
-    """Return the steps as a graph; without `outputs` (a partial trace) it returns what was made last."""
-    names, steps = _names(recorder), recorder.steps
-    refs: list[tuple[int, int]] = []
-
-    def collect(item: Any) -> Any:
-        if isinstance(item, Tensor) and (type(item) is TracedTensor or id(item) in recorder._leaves):
-            refs.append(recorder.traced(item).ref)
-        return item
-
-    if recorder.read_guesses:
-        steps = [_with_guess(step) for step in steps]
-    if outputs is None:
-        refs = [(len(steps) - 1, 0)]
-    else:
-        tree_map(collect, outputs)
-    called = recorder.calls
-    nodes = tuple(
-        Node(
-            name, step.op, tuple([(names[i], o) for i, o in step.inputs]), step.weights, False, _source(called, step)
-        )
-        for name, step in zip(names, steps, strict=True)
-    )
-    params = {key: Param(tuple(t.shape), NAMES[t.dtype], t.requires_grad) for key, t in walk.parameters.items()}
-    params.update({key: Param(tuple(t.shape), NAMES[t.dtype], False, True) for key, t in walk.buffers.items()})
-    kept = tuple((names[i], o) for i, o in dict.fromkeys(refs))
-    label = type(model).__name__ if walk.root is not None else getattr(model, "__name__", type(model).__name__)
-    specs = {name: step.outputs for name, step in zip(names, steps, strict=True)}
-    return Graph.assembled(label, nodes, kept, params, specs, "traced", _calls(called))
-
-
-def _source(called: list[Called], step: Step) -> Source:
-    place = called[step.call].place if step.call >= 0 else None
-    path, kind = (place.path, place.kind) if place is not None else ("", "")
-    return Source(path, kind, step.call, step.outermost)
-
-
-def _calls(called: list[Called]) -> tuple[Call, ...]:
-    times: dict[str, int] = {}
-    calls = []
-    for call in called:
-        place = call.place
-        times[place.path] = number = times.get(place.path, -1) + 1
-        inputs, outputs = (tuple([(s.shape, s.dtype) for s in specs]) for specs in (call.inputs, call.outputs))
-        own = place.parameters
-        calls.append(
-            Call(place.path, place.kind, call.parent, number, inputs, outputs, own, place.leaf, place.places)
-        )
-    return tuple(calls)
-
-
-_ZEROS = "integer inputs given by shape hold zeros"
-
-
-def _with_guess(step: Step) -> Step:
-    """Return an integer input with what its elements were taken to be, any other step as it is."""
-    op = step.op
-    if not isinstance(op, Input) or is_floating(op.dtype):
-        return step
-    return step._replace(op=replace(op, taken=_ZEROS))
-
-
-def _names(recorder: Recorder) -> list[str]:
-    """Return a name for each step: the module's path, with the function where it runs several, #k from the second."""
-    several: set[str] = set()
-    previous: dict[str, int] = {}
-    modules = [recorder.calls[step.call].place.path if step.call >= 0 else "" for step in recorder.steps]
-    for i, module in enumerate(modules):
-        before = previous.get(module)
-        if before is not None and _function_differs(recorder, before, i):
-            several.add(module)
-        previous[module] = i
-    seen: dict[str, int] = {}
-    names = []
-    for module, step in zip(modules, recorder.steps, strict=True):
-        base = module.replace(".", "/")
-        if not base or module in several:
-            base = f"{base}/{step.function}" if base else step.function.replace(".", "/")
-        seen[base] = times = seen.get(base, 0) + 1
-        names.append(base if times == 1 else f"{base}#{times}")
-    return names
-
-
-def _function_differs(recorder: Recorder, a: int, b: int) -> bool:
-    return recorder.steps[a].function != recorder.steps[b].function or b == a + 1

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from operator import is_
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from archlab.ir import Param, is_floating
+from archlab.pytorch.spy import NAMES
 
 _CALL = "_compiled_call_impl"
 """Where a module keeps what calls it in place of its own forward; `Module.compile` puts one there."""
@@ -25,56 +30,75 @@ class Place:
         self.places = 1
 
 
-_KINDS: dict[type, str] = {}
+@lru_cache(maxsize=4096)
+def _kind(cls: Any) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _kind(cls: type) -> str:
-    known = _KINDS.get(cls)
-    if known is None:
-        known = _KINDS[cls] = f"{cls.__module__}.{cls.__qualname__}"
-    return known
+@lru_cache(maxsize=8192)
+def _param(shape: tuple[int, ...], dtype: torch.dtype, trainable: bool, buffer: bool) -> Param:
+    return Param(tuple(shape), NAMES[dtype], trainable, buffer)
+
+
+_COLLECTIONS = frozenset([dict, list, set])
 
 
 class Walk:
     """What a model holds before a trace.
 
-    `parameters` and `buffers` are the tensors by their first key.
+    `params` are its parameters, then its buffers, by their first key; `keys` are those keys by the id of
+    the tensor. `seen` is, by the id, what a rule may see of one whose elements it never reads.
     """
 
     def __init__(self, root: nn.Module | None) -> None:
         self.root = root
-        self.parameters: dict[str, Tensor] = {}
-        self.buffers: dict[str, Tensor] = {}
-        self._seen: set[int] = set()
-        self._modules: list[tuple[nn.Module, dict[str, Any], Place]] = []
+        self.params: dict[str, Param] = {}
+        self.keys: dict[int, str] = {}
+        self.seen: dict[int, tuple[Any, ...]] = {}
+        self.first: Tensor | None = None
+        self._buffers: dict[str, Param] = {}
         self._places: dict[int, Place] = {}
-        self._keys: dict[int, str] = {}
-        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._modules: list[tuple[nn.Module, dict[str, Any], Place]] = []
+        self._before: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+        self._collections: list[tuple[Any, Any]] = []
+        self._empty: list[Any] = []
         if root is not None:
             self._visit("", root)
+            self.params.update(self._buffers)
 
     def _visit(self, path: str, module: nn.Module) -> None:
-        if id(module) in self._places:
-            self._meet_again(module)
-            return
         prefix = f"{path}." if path else ""
         held = module.__dict__
-        parameters, buffers, children = (
-            held[name] if name in held else getattr(module, name) for name in ("_parameters", "_buffers", "_modules")
-        )
-        self._before.append((held, held.copy()))
-        for inner in (parameters, buffers, children):
-            if type(inner) is dict:
-                self._before.append((inner, inner.copy()))
-        self._enter(parameters, prefix, self.parameters)
-        self._enter(buffers, prefix, self.buffers)
-        own = tuple([(name, self._keys[id(tensor)]) for name, tensor in parameters.items() if tensor is not None])
-        place = self._places[id(module)] = Place(path, _kind(type(module)), own, not children)
+        if "_parameters" in held:
+            parameters, buffers, children = held["_parameters"], held["_buffers"], held["_modules"]
+        else:  # a scripted module answers for its own
+            parameters, buffers, children = module._parameters, module._buffers, module._modules
+        before = self._before
+        before.append((held, held.copy()))
+        # Parameters, buffers, children, and what a forward may collect.
+        for inner in [value for value in held.values() if type(value) in _COLLECTIONS]:
+            if not inner:
+                self._empty.append(inner)
+            elif type(inner) is dict:
+                before.append((inner, inner.copy()))
+            else:
+                self._collections.append((inner, inner.copy()))
+        own = self._learned(parameters, prefix) if parameters else ()
+        if buffers:
+            self._kept(buffers, prefix)
+        cls: Any = type(module)
+        place = self._places[id(module)] = Place(path, _kind(cls), own, not children)
         self._modules.append((module, held, place))
+        if not children:
+            return
         met: set[int] = set()
         for name, child in children.items():
-            if child is not None and id(child) not in met:
-                met.add(id(child))
+            if child is None or id(child) in met:
+                continue
+            met.add(id(child))
+            if id(child) in self._places:
+                self._meet_again(child)
+            else:
                 self._visit(prefix + name, child)
 
     def _meet_again(self, module: nn.Module) -> None:
@@ -82,17 +106,39 @@ class Walk:
         for child in module.children():
             self._meet_again(child)
 
-    def _enter(self, tensors: Mapping[str, Tensor | None], prefix: str, into: dict[str, Tensor]) -> None:
+    def _learned(self, tensors: Mapping[str, Tensor | None], prefix: str) -> tuple[tuple[str, str], ...]:
+        """Enter a module's own parameters; return their names in it with their keys in the model."""
+        keys, own = self.keys, []
         for name, tensor in tensors.items():
-            if tensor is not None and id(tensor) not in self._seen:
-                self._seen.add(id(tensor))
-                self._keys[id(tensor)] = prefix + name
-                into[prefix + name] = tensor
+            if tensor is None:
+                continue
+            key = keys.get(id(tensor))
+            if key is None:
+                key = keys[id(tensor)] = prefix + name
+                param = self.params[key] = _param(tensor.shape, tensor.dtype, tensor.requires_grad, False)
+                if tensor.layout is torch.strided:
+                    self.seen[id(tensor)] = (Param, param.shape, param.dtype)
+                if self.first is None:
+                    self.first = tensor
+            own.append((name, key))
+        return tuple(own)
+
+    def _kept(self, tensors: Mapping[str, Tensor | None], prefix: str) -> None:
+        for name, tensor in tensors.items():
+            if tensor is not None and id(tensor) not in self.keys:
+                key = self.keys[id(tensor)] = prefix + name
+                param = self._buffers[key] = _param(tensor.shape, tensor.dtype, False, True)
+                if tensor.layout is torch.strided and (not param.shape or is_floating(param.dtype)):
+                    self.seen[id(tensor)] = (Tensor, param.shape, param.dtype)
 
     def train(self, training: bool) -> None:
         """Put the model into training or evaluation, if it is not there already."""
-        if self.root is not None and any(held.get("training", training) is not training for held, _ in self._before):
-            self.root.train(training)
+        if self.root is None:
+            return
+        for _, held, _ in self._modules:
+            if held.get("training", training) is not training:
+                self.root.train(training)
+                return
 
     def listen(self, call: Callable[[nn.Module, Place], Any]) -> None:
         """Let each module be called through `call(module, place)`, until it is restored."""
@@ -100,10 +146,17 @@ class Walk:
             held[_CALL] = call(module, place)
 
     def restore(self) -> None:
-        """Put every attribute, parameter, buffer and child back as it was."""
+        """Put every attribute, parameter, buffer and child back as it was, and what an attribute collects."""
         for held, before in self._before:
             if _CALL in held and _CALL not in before:
                 del held[_CALL]
             if len(held) != len(before) or not all(map(is_, held.values(), before.values())):
                 held.clear()
                 held.update(before)
+        for held in self._empty:
+            if held:
+                held.clear()
+        for held, before in self._collections:
+            if len(held) != len(before) or not all(map(is_, held, before)):
+                held.clear()
+                (held.extend if type(held) is list else held.update)(before)

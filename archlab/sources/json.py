@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from archlab.errors import GraphError, ReadError, nearest
-from archlab.ir import Call, Graph, Node, Op, Param, Ref, Source
+from archlab.ir import Call, Graph, Node, Op, Param, Ref, Source, Storage
 from archlab.ops import BY_NAME
 from archlab.sources.values import a_list, a_text, an_object, fields_of, is_size, is_text, mapping, require, shown
 
@@ -45,7 +45,7 @@ def read_graph(text: str, where: str) -> Graph:
     data = mapping(_parse(text, where), where)
     if data.get("schema") != SCHEMA:
         raise ReadError(f"{where}: the entry 'schema' must be {SCHEMA!r}, got {shown(data.get('schema'))}")
-    data = an_object(data, where, ("schema", "name", "nodes", "outputs"), ("params", "calls"))
+    data = an_object(data, where, ("schema", "name", "nodes", "outputs"), ("params", "calls", "storages"))
     name = a_text(data["name"], f"{where}: name")
     nodes = [_node(item, f"{where}: nodes[{i}]") for i, item in enumerate(a_list(data["nodes"], f"{where}: nodes"))]
     outputs = _refs(data["outputs"], f"{where}: outputs")
@@ -54,10 +54,17 @@ def read_graph(text: str, where: str) -> Graph:
     read = {key: _param(params[key], f"{where}: params[{key!r}]") for key in names}
     listed = a_list(data.get("calls", []), f"{where}: calls")
     calls = tuple(_call(item, i, f"{where}: calls[{i}]") for i, item in enumerate(listed))
+    taken = a_list(data.get("storages", []), f"{where}: storages")
+    storages = tuple(_storage(item, i, len(taken), f"{where}: storages[{i}]") for i, item in enumerate(taken))
     try:
-        return Graph(name, tuple(nodes), outputs, read, "read", calls)
+        graph = Graph(name, tuple(nodes), outputs, read, "read", calls, storages)
     except GraphError as error:
         raise type(error)(f"{where}: {error}") from None
+    for i, storage in enumerate(storages):
+        for node, index in storage.outputs:
+            fits = node in graph.specs and 0 <= index < len(graph.specs[node])
+            require(fits, f"{where}: storages[{i}].outputs", "outputs of nodes of the graph", [node, index])
+    return graph
 
 
 def _parse(text: str, where: str) -> Any:
@@ -102,6 +109,14 @@ def _call(item: Any, place: int, at: str) -> Call:
     call: Call = fields_of(Call, item, at)
     require(-1 <= call.parent < place, f"{at}.parent", "an earlier call or -1", call.parent)
     return call
+
+
+def _storage(item: Any, place: int, count: int, at: str) -> Storage:
+    storage: Storage = fields_of(Storage, item, at)
+    require(bool(storage.outputs), f"{at}.outputs", "a list that is not empty", [])
+    fits = storage.freed == -1 or place < storage.freed <= count
+    require(fits, f"{at}.freed", f"-1, or more than {place} and up to {count}", storage.freed)
+    return storage
 
 
 def _op(item: Any, at: str) -> Op:

@@ -16,6 +16,7 @@ from torch import Tensor
 from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
 from archlab.ops.general import Unknown
+from archlab.pytorch.recipes import answered
 from archlab.pytorch.recorder import is_small
 from archlab.pytorch.rules import control, elements, layers, layout
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
@@ -54,7 +55,7 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
     if plan.rule is None:
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     try:
-        made = plan.rule(recorder, *args, **kwargs)
+        made = answered(recorder, plan.rule, args, kwargs, func)
     except layers.NotCoveredError:
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     except ShapeError as error:  # a model may catch what torch would raise
@@ -104,15 +105,19 @@ def _written(recorder: Any, target: Tensor, made: Any) -> Any:
     if target is not twin:
         recorder.overwrite(target)
     if type(made) is TracedTensor:
-        twin.ref, twin.value, twin.guessed = made.ref, made.value, made.guessed
+        recorder.wrote(twin, made)
         if twin.spec != made.spec:
             twin.spec = TensorSpec(twin.spec.shape, twin.spec.dtype)
     return target
 
 
 def _set_data(recorder: Any, target: Tensor, value: Tensor) -> None:
-    """`weight.data = value` is a write; the model's own tensor stays as it is."""
-    _written(recorder, target, recorder.traced(value))
+    """`weight.data = value` is a write and gives it that storage; the model's own tensor stays as it is."""
+    twin, made = recorder.traced(target), recorder.traced(value)
+    if target is not twin:
+        recorder.overwrite(target)
+    twin.root, twin.storage, twin.strides = made.home, made.storage, made.strides
+    twin.ref, twin.spec, twin.value, twin.guessed = made.ref, made.spec, made.value, made.guessed
 
 
 def _initialise(recorder: Any, tensor: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -139,6 +144,8 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
     several = isinstance(made, (tuple, list)) and len(made) > 0
     first = made[0] if several else made
     if type(first) is not TracedTensor or first.value is not None:
+        return
+    if args and type(args[0]) is TracedTensor and args[0].value is None:
         return
     if not is_small(first.spec):
         return

@@ -112,7 +112,7 @@ def _batch_norm(
     if tracked:
         keys.update({"running_mean": r.buffer_key(running_mean), "running_var": r.buffer_key(running_var)})
         counter = keys["running_mean"].removesuffix("running_mean") + "num_batches_tracked"
-        tracked = counter in r.buffers
+        tracked = counter in r.params
         keys["num_batches_tracked"] = counter
     if not tracked:
         keys = {role: key for role, key in keys.items() if role in ("weight", "bias")}

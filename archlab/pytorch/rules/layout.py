@@ -32,7 +32,10 @@ def arranged(r: Any, name: str, func: Callable[..., Any], args: Any, kwargs: Any
 
 def _laid(r: Any, name: str, tensors: Any, specs: tuple[TensorSpec, ...], shares: bool, several: bool = False) -> Any:
     saw = tuple(r.spec(t).shape for t in tensors)
-    dtype = specs[0].dtype if not tensors or specs[0].dtype != r.spec(tensors[0]).dtype else ""
+    dtypes = list(dict.fromkeys(spec.dtype for spec in specs))
+    dtype = "" if tensors and dtypes == [r.spec(tensors[0]).dtype] else dtypes[0]
+    if len(dtypes) > 1:
+        dtype = ",".join(spec.dtype for spec in specs)
     op = Layout(name, tuple(spec.shape for spec in specs), saw, dtype, shares)
     made = r.record(name, op, tensors, outputs=specs)
     return made if several is False or isinstance(made, tuple) else (made,)
@@ -141,6 +144,11 @@ def _getitem(r: Any, input: Any, index: Any) -> Any:
 
 
 def _advanced(r: Any, input: Any, entries: Any) -> Any:
+    if len(entries) == 1 and isinstance(entries[0], Tensor) and r.spec(entries[0]).dtype in ("int64", "int32"):
+        spec = r.spec(input)  # rows of a table
+        return _laid(
+            r, "index", [input, entries[0]], (spec.reshaped((*r.spec(entries[0]).shape, *spec.shape[1:])),), False
+        )
     tensors: list[Any] = [input]
     known: list[Any] = []
     for entry in entries:
@@ -178,7 +186,7 @@ def _setitem(r: Any, input: Any, index: Any, value: Any) -> None:
             made.value = twin.value
     if twin is not input:
         r.overwrite(input)
-    twin.ref, twin.value = made.ref, made.value
+    r.wrote(twin, made)
 
 
 def _generic(name: str, shares: bool) -> Callable[..., Any]:

@@ -1,0 +1,115 @@
+"""What a recorder wrote down as a graph: names for its steps, and the calls and sources that explain them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from archlab.ir import Call, Graph, Node, Source, is_floating
+from archlab.ops import Input
+from archlab.pytorch.recorder import Recorder, Step
+from archlab.pytorch.spy import TracedTensor
+
+
+def assemble(recorder: Recorder, label: str, outputs: Any) -> Graph:
+    """Return the steps as a graph; without `outputs` (a partial trace) it returns what was made last."""
+    steps, calls = recorder.steps, recorder.calls
+    refs: list[tuple[int, int]] = []
+
+    def collect(item: Any) -> Any:
+        if isinstance(item, Tensor) and (type(item) is TracedTensor or recorder.leaf(item) is not None):
+            refs.append(recorder.traced(item).ref)
+        return item
+
+    if recorder.read_guesses:
+        steps = [_with_guess(step) for step in steps]
+    if outputs is None:
+        refs = [(len(steps) - 1, 0)]
+    elif type(outputs) is TracedTensor:
+        refs = [outputs.ref]
+    else:
+        tree_map(collect, outputs)
+    names = _names(steps, [call[0].path for call in calls])
+    sources = _Sources(names, steps, calls)
+    nodes, specs = [], {}
+    for name, step in zip(names, steps, strict=True):
+        _, _, _, op, inputs, weights, made = step
+        nodes.append(Node.assembled(name, op, tuple([(names[i], o) for i, o in inputs]), weights, sources))
+        specs[name] = made
+    returned = tuple([(names[i], o) for i, o in dict.fromkeys(refs)])
+    storages = recorder.storages
+    storages.close()
+    late = {
+        "calls": lambda: _calls(calls),
+        "storages": lambda: storages.listed(lambda place: (names[place[0]], place[1])),
+    }
+    return Graph.assembled(label, tuple(nodes), returned, dict(recorder.params), specs, "traced", late)
+
+
+class _Sources:
+    """Where each node came from, made when one is asked for."""
+
+    def __init__(self, names: list[str], steps: list[Step], calls: list[Any]) -> None:
+        self._parts = names, steps, calls
+        self._made: dict[str, Source] = {}
+
+    def __call__(self, name: str) -> Source:
+        if not self._made:
+            names, steps, calls = self._parts
+            self._made = {name: _source(calls, step) for name, step in zip(names, steps, strict=True)}
+        return self._made[name]
+
+
+def _source(calls: list[Any], step: Step) -> Source:
+    if step.call < 0:
+        return Source(function=step.outermost)
+    place = calls[step.call][0]
+    return Source(place.path, place.kind, step.call, step.outermost)
+
+
+def _calls(called: list[Any]) -> tuple[Call, ...]:
+    times: dict[str, int] = {}
+    calls = []
+    for place, parent, given, returned in called:
+        times[place.path] = number = times.get(place.path, -1) + 1
+        inputs, outputs = (tuple([(s.shape, s.dtype) for s in specs]) for specs in (given, returned))
+        own = place.parameters
+        calls.append(Call(place.path, place.kind, parent, number, inputs, outputs, own, place.leaf, place.places))
+    return tuple(calls)
+
+
+_ZEROS = "integer inputs given by shape hold zeros"
+
+
+def _with_guess(step: Step) -> Step:
+    """Return an integer input with what its elements were taken to be, any other step as it is."""
+    op = step.op
+    if not isinstance(op, Input) or is_floating(op.dtype):
+        return step
+    return step._replace(op=replace(op, taken=_ZEROS))
+
+
+def _names(steps: Sequence[Step], paths: list[str]) -> list[str]:
+    """Return a name for each step: the module's path, with the function where it runs several, #k from the second."""
+    several: set[str] = set()
+    previous: dict[str, tuple[int, str]] = {}
+    paths = [*[path.replace(".", "/") for path in paths], ""]  # the last for steps outside of any call
+    modules = [paths[step[0]] for step in steps]
+    for i, (module, step) in enumerate(zip(modules, steps, strict=True)):
+        before, function = previous.get(module), step[1]
+        if before is not None and (before[1] != function or before[0] == i - 1):
+            several.add(module)
+        previous[module] = i, function
+    seen: dict[str, int] = {}
+    names = []
+    for module, step in zip(modules, steps, strict=True):
+        base = module or step.function.replace(".", "/")
+        if module in several:
+            base = f"{module}/{step.function}" if module else base
+        seen[base] = times = seen.get(base, 0) + 1
+        names.append(base if times == 1 else f"{base}#{times}")
+    return names
