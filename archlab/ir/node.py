@@ -54,7 +54,8 @@ class Source:
 class Node:
     """One layer: an op, the tensors it reads, and the keys of the parameters it reads by role.
 
-    A role that `weights` does not name belongs to this node alone, under its own name.
+    A role that `weights` does not name belongs to this node alone, under its own name. No gradient flows
+    back into a `detached` node: the model ran it under `torch.no_grad`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Node:
     weights: Mapping[str, str] = field(default_factory=dict)
     train_only: bool = False
     source: Source | None = field(default=None, compare=False)
+    detached: bool = False
 
     def __hash__(self) -> int:
         return hash((self.name, self.op))
@@ -85,6 +87,8 @@ class Node:
             data["weights"] = dict(self.weights)
         if self.train_only:
             data["train_only"] = True
+        if self.detached:
+            data["detached"] = True
         if self.source is not None:
             data["source"] = dataclasses.asdict(self.source)
         return data

@@ -87,15 +87,16 @@ def _parse(text: str, where: str) -> Any:
 
 
 def _node(item: Any, at: str) -> Node:
-    data = an_object(item, at, ("name", "op", "inputs"), ("weights", "train_only", "source"))
+    data = an_object(item, at, ("name", "op", "inputs"), ("weights", "train_only", "detached", "source"))
     name = a_text(data["name"], f"{at}.name")
     at = f"{at} ({name!r})"
     weights = mapping(data.get("weights", {}), f"{at}.weights")
     keys = {role: a_text(key, f"{at}.weights[{role!r}]") for role, key in weights.items()}
-    train_only = data.get("train_only", False)
-    require(type(train_only) is bool, f"{at}.train_only", "true or false", train_only)
+    tags = {name: data.get(name, False) for name in ("train_only", "detached")}
+    for tag, value in tags.items():
+        require(type(value) is bool, f"{at}.{tag}", "true or false", value)
     source = fields_of(Source, data["source"], f"{at}.source") if "source" in data else None
-    return Node(name, _op(data["op"], f"{at}.op"), _refs(data["inputs"], f"{at}.inputs"), keys, train_only, source)
+    return Node(name, _op(data["op"], f"{at}.op"), _refs(data["inputs"], f"{at}.inputs"), keys, **tags, source=source)
 
 
 def _call(item: Any, place: int, at: str) -> Call:
