@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,7 +123,13 @@ def price(
 
 
 def with_gradients(formulas: Mapping[str, Formula], gradients: Mapping[str, Formula] | None) -> Mapping[str, Formula]:
-    """Return how operations are counted with the products of the backward pass among the MACs."""
+    """Return how operations are counted with the products of the backward pass among the MACs.
+
+    The same product three times is three times the product.
+    """
     if not gradients:
         return formulas
-    return {**formulas, "mac": sum(gradients.values(), formulas.get("mac", Formula()))}
+    products = (formulas.get("mac", Formula()), *gradients.values())
+    times = Counter(term for product in products for term in product.terms)
+    terms = [term if n == 1 else ((str(n), n), *term) for term, n in times.items()]
+    return {**formulas, "mac": Formula(*terms)}

@@ -1,4 +1,4 @@
-"""What the backward pass of the functions multiplies that a trace writes down by name, and where no gradient flows."""
+"""What the backward pass of functions that a trace writes down by name multiplies, and where no gradient flows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from archlab.ops.elements import element_factors
 Specs = tuple[TensorSpec, ...]
 Rule = Callable[[Formula, Specs, Specs], tuple[Gradient, ...]]
 
-CUT = frozenset(
-    """detach empty_like full_like new_empty new_full new_ones new_tensor new_zeros ones_like rand_like
-    randn_like zeros_like histc quantized_linear""".split()
-)
+# fmt: off
+CUT = frozenset({
+    "detach", "empty_like", "full_like", "histc", "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros",
+    "ones_like", "quantized_linear", "rand_like", "randn_like", "zeros_like",
+})
+# fmt: on
 """Functions that no gradient flows through: they read a shape alone, or torch has no derivative of them."""
-LIKE_FIRST = frozenset("expand_as view_as reshape_as type_as".split())
+LIKE_FIRST = frozenset({"expand_as", "reshape_as", "type_as", "view_as"})
 """Those that read no more than the shape or type of the tensors behind the first."""
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from archlab.dims import require
 from archlab.formula import Formula
-from archlab.ir.call import Specs
 from archlab.ir import OPERATION_CLASSES, Gradient, Op, Shape, TensorSpec
+from archlab.ir.call import Specs
 from archlab.ops.elements import counts_of, require_name
 from archlab.ops.gradients import CUT, LIKE_FIRST, gradients_of
 

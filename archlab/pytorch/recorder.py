@@ -64,6 +64,9 @@ class Recorder(TorchFunctionMode):
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
         self.read_guesses = False
+        self.watches_gradients = False
+        self.switches: list[int] = []  # steps before which the model turned gradients off, on, off, ...
+        self.turned_on = 0  # how often it turned them on where torch had turned them off
         self.ops: dict[Any, Op] = {}
         self._inferred: dict[Any, tuple[tuple[TensorSpec, ...], Mapping[str, Shape]]] = {}
         self.shapes = shapes

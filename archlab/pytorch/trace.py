@@ -20,6 +20,7 @@ from archlab.ops import Input
 from archlab.pytorch.eager import eagerly, unwrapped
 from archlab.pytorch.leaves import leaf
 from archlab.pytorch.recorder import Called, Recorder, Step, is_small
+from archlab.pytorch.rules.gradients import detached_steps
 from archlab.pytorch.spy import NAMES, TracedTensor
 from archlab.pytorch.walk import Place, Walk
 
@@ -42,11 +43,13 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
     walk = Walk(module)
     with _untouched(walk, mode):
         recorder = _recorder(walk)
+        recorder.watches_gradients = mode == "training"
         many = len(args) > 1
         args = tuple(_given(recorder, value, f"input{i}" if many else "input") for i, value in enumerate(args))
         kwargs = {name: _given(recorder, value, name) for name, value in kwargs.items()}
         try:
-            with _listening(recorder, walk), torch.no_grad():
+            # In training a model's own `no_grad` must be seen as a change.
+            with torch.set_grad_enabled(mode == "training"), _listening(recorder, walk):
                 outputs = model(*args, **kwargs)
         except Exception as error:
             inside = recorder.calls[recorder.inside].place.path if recorder.inside >= 0 else ""
@@ -178,12 +181,18 @@ def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
         refs = [(len(steps) - 1, 0)]
     else:
         tree_map(collect, outputs)
-    called = recorder.calls
+    called, detached = recorder.calls, detached_steps(recorder)
     nodes = tuple(
         Node(
-            name, step.op, tuple([(names[i], o) for i, o in step.inputs]), step.weights, False, _source(called, step)
+            name,
+            step.op,
+            tuple([(names[i], o) for i, o in step.inputs]),
+            step.weights,
+            False,
+            _source(called, step),
+            i in detached,
         )
-        for name, step in zip(names, steps, strict=True)
+        for i, (name, step) in enumerate(zip(names, steps, strict=True))
     )
     params = {key: Param(tuple(t.shape), NAMES[t.dtype], t.requires_grad) for key, t in walk.parameters.items()}
     params.update({key: Param(tuple(t.shape), NAMES[t.dtype], False, True) for key, t in walk.buffers.items()})

@@ -16,11 +16,17 @@ from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
 from archlab.ops.general import Unknown
 from archlab.pytorch.recorder import is_small
-from archlab.pytorch.rules import control, elements, layers, layout
+from archlab.pytorch.rules import control, elements, gradients, layers, layout
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
 from archlab.pytorch.spy import NAMES, TracedTensor
 
-RULES: dict[str, Callable[..., Any]] = {**elements.RULES, **layout.RULES, **layers.RULES, **control.RULES}
+RULES: dict[str, Callable[..., Any]] = {
+    **elements.RULES,
+    **layout.RULES,
+    **layers.RULES,
+    **control.RULES,
+    **gradients.RULES,
+}
 
 
 class Plan(NamedTuple):

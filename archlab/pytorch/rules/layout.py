@@ -236,7 +236,6 @@ RULES: dict[str, Callable[..., Any]] = {
     **{name: _same(name, False) for name in ("roll", "flip", "fliplr", "flipud", "tril", "triu")},
     "contiguous": _same("contiguous", True),
     "clone": _same("clone", False),
-    "detach": _same("detach", True),
     "alias": _same("alias", True),
     "requires_grad_": _same("requires_grad_", True),
     "cpu": _same("cpu", True),
