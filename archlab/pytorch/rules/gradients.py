@@ -9,6 +9,7 @@ import torch
 
 from archlab.ir import is_floating
 from archlab.ops.general import Layout
+from archlab.pytorch.spy import TracedTensor
 
 
 def detached_steps(r: Any) -> set[int]:
@@ -43,4 +44,13 @@ def _detach(r: Any, input: Any, *_: Any) -> Any:
     return r.record("detach", Layout("detach", (spec.shape,), (spec.shape,), "", True), [input], outputs=(spec,))
 
 
-RULES: dict[str, Callable[..., Any]] = {"_set_grad_enabled": _set_grad_enabled, "detach": _detach}
+def _data(r: Any, input: Any) -> Any:
+    """`x.data` is detached; that of a model's own tensor is read and written as the tensor itself."""
+    return _detach(r, input) if type(input) is TracedTensor else input
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    "_set_grad_enabled": _set_grad_enabled,
+    "detach": _detach,
+    "get data": _data,
+}

@@ -219,7 +219,6 @@ RULES: dict[str, Callable[..., Any]] = {
     **{name: _generic(name, True) for name in VIEWS},
     **{name: _generic(name, False) for name in COPIES},
     **{f"get {name}": _generic(f"get {name}", True) for name in ("T", "mT", "H", "mH", "real", "imag")},
-    "get data": lambda r, x: x,
     "reshape": _reshape,
     "view": _reshape,
     "_unsafe_view": _reshape,
