@@ -23,8 +23,12 @@ def counted(model: Callable[..., Any], *inputs: Any) -> tuple[int, int]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plain = torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), torch.enable_grad()
-        with plain[0], plain[1], plain[2], FlopCounterMode(display=False) as counter:
+        with (
+            torch.backends.mkldnn.flags(enabled=False),
+            sdpa_kernel(SDPBackend.MATH),
+            torch.enable_grad(),
+            FlopCounterMode(display=False) as counter,
+        ):
             outputs = [t for t in tree_leaves(model(*inputs)) if isinstance(t, Tensor) and t.requires_grad]
             forward = counter.get_total_flops()
             if outputs:
