@@ -36,6 +36,7 @@ _HOMES = {
     "peak_memory": "archlab.api",
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
+    "reconcile": "archlab.api",
     "select": "archlab.transform",
     "trace": "archlab.api",
     "verify": "archlab.api",
@@ -68,6 +69,7 @@ __all__ = [
     "peak_memory",
     "profile",
     "receptive_field",
+    "reconcile",
     "select",
     "trace",
     "verify",
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
         peak_memory,
         profile,
         receptive_field,
+        reconcile,
         trace,
         verify,
     )

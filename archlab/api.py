@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from archlab.comparisons import Comparison, compare_profiles
 from archlab.errors import UsageError
-from archlab.ir import Graph
+from archlab.ir import Graph, TensorSpec
 from archlab.profiles import Profile, profile_graph
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from archlab.analyses.evaluate import Evaluation
     from archlab.analyses.memory import PeakMemory
     from archlab.analyses.receptive_field import ReceptiveField
+    from archlab.reconciliations import Reconciliation
     from archlab.verifications import Verification
 
 Subject = str | os.PathLike[str] | Graph
@@ -147,6 +149,38 @@ def verify(subject: Subject, *, mode: str = "inference") -> Verification:
     from archlab.pytorch.verify import verify as verify_graph
 
     return verify_graph(_graph(subject, mode), mode)
+
+
+def reconcile(subject: Any, *args: Any, claimed: str | None = None, **kwargs: Any) -> Reconciliation:
+    """Return what every convention counts for a target, a graph, or a model with its inputs, side by side.
+
+    `claimed` is a published number such as ``"1.5G"``: the result's `matches` say which convention,
+    input size, batch, head or unit gives it.
+    """
+    from archlab.reconciliations import reconcile_profile
+
+    result = reconcile_profile(profile(subject, *args, **kwargs))
+    if claimed is None:
+        return result
+    from archlab.analyses.conventions.claims import claim_of, search
+    from archlab.analyses.conventions.variants import variants
+
+    claim = claim_of(claimed)
+    matches = search(claim, variants(result.profile, _again(subject)))
+    return replace(result, claim=claim, matches=tuple(matches))
+
+
+def _again(subject: Any) -> Callable[[TensorSpec | None, str], Graph | None]:
+    """Return what makes a subject's graph anew for another image in a mode; None where that cannot be."""
+
+    def load_again(image: TensorSpec | None, mode: str) -> Graph | None:
+        if isinstance(subject, Graph) or not isinstance(subject, (str, os.PathLike)):
+            return None
+        text = os.fspath(subject).partition("@")[0]
+        size = "" if image is None else "@" + "x".join(map(str, image.shape))
+        return load(text + size, mode=mode)
+
+    return load_again
 
 
 def _graph(subject: Any, mode: str | None = None) -> Graph:

@@ -50,6 +50,21 @@ class Cost:
         return {**counts, "intensity": self.intensity, "operations": dict(self.operations)}
 
 
+@dataclass(frozen=True, slots=True)
+class Total(Cost):
+    """The counts of a whole graph, and the figure that its convention prints: `reported`, in `unit`.
+
+    By our own convention that is the MACs. A figure in FLOPs counts each MAC twice.
+    """
+
+    reported: int = 0
+    unit: str = "MACs"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain data."""
+        return {**Cost.to_dict(self), "reported": self.reported, "unit": self.unit}
+
+
 def total(costs: Iterable[Cost]) -> Cost:
     """Return the sum of costs."""
     macs = params = flops = activations = bytes_moved = weight_bytes = backward_macs = 0

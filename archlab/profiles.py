@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from archlab.analyses.backward import backward as backward_of
-from archlab.cost import Cost, price_node, total, with_gradients
+from archlab.cost import Cost, Total, price_node, total, with_gradients
 from archlab.errors import UsageError, nearest
 from archlab.formula import Formula
 from archlab.ir import Graph, Node, Shape, TensorSpec
@@ -17,7 +17,10 @@ from archlab.ir import Graph, Node, Shape, TensorSpec
 if TYPE_CHECKING:
     import pandas
 
-CONVENTIONS = ("archlab",)
+    from archlab.analyses.conventions import Tally
+
+OURS = "archlab"
+"""The name of our own convention."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,11 @@ class Profile:
     mode: str
     convention: str
     layers: tuple[Layer, ...]
-    total: Cost
+    total: Total
     train_only: tuple[str, ...] = ()
     uncounted: Mapping[str, int] = field(default_factory=dict)
     assumed: Mapping[str, int] = field(default_factory=dict)
+    tally: Tally | None = None
     backward: bool = False
 
     @property
@@ -203,7 +207,7 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         """Return the profile as plain data, schema ``archlab.profile/1``."""
         backward = {"backward_macs": self.total.backward_macs} if self.backward else {}
-        return {
+        data: dict[str, Any] = {
             "schema": "archlab.profile/1",
             "subject": self.subject,
             "source": self.source,
@@ -217,6 +221,9 @@ class Profile:
             "uncounted": dict(self.uncounted),
             "assumed": dict(self.assumed),
         }
+        if self.tally is not None:
+            data["differences"] = self.tally.to_dict()["differences"]
+        return data
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""
@@ -244,18 +251,29 @@ class Profile:
         return render(profile_document(self))
 
 
-def profile_graph(
-    graph: Graph, mode: str = "inference", convention: str = "archlab", backward: bool = False
-) -> Profile:
+def profile_graph(graph: Graph, mode: str = "inference", convention: str = OURS, backward: bool = False) -> Profile:
     """Return the cost of a graph as it runs in `mode`; raise `UsageError` for an unknown mode or convention.
 
-    With `backward` it runs in training, and the MACs are those of the forward and the backward pass; all
-    other counts are the forward pass's.
+    Another tool's `convention` adds its figure to the total and its differences from our MACs; every
+    count stays ours. With `backward` it runs in training, and the MACs are those of the forward and the
+    backward pass; all other counts are the forward pass's.
     """
-    mode = "training" if backward else mode
+    ours = _counted(graph, "training" if backward else mode, backward)
+    if convention == OURS:
+        return ours
+    from archlab.analyses.conventions import CONVENTIONS, tally
+
     if convention not in CONVENTIONS:
-        known = ", ".join(CONVENTIONS)
-        raise UsageError(f"unknown convention {convention!r}{nearest(convention, CONVENTIONS)} (known: {known})")
+        names = (OURS, *CONVENTIONS)
+        raise UsageError(f"unknown convention {convention!r}{nearest(convention, names)} (known: {', '.join(names)})")
+    if backward:
+        raise UsageError(f"{convention} counts no backward pass; leave out the backward pass or the convention")
+    theirs = tally(ours, convention)
+    figure = replace(ours.total, reported=theirs.reported, unit=theirs.unit)
+    return replace(ours, convention=convention, total=figure, tally=theirs)
+
+
+def _counted(graph: Graph, mode: str, backward: bool) -> Profile:
     whole, graph = graph, graph.in_mode(mode)
     owned: set[str] = set()
     layers = []
@@ -270,6 +288,8 @@ def profile_graph(
     left_out = tuple(node.name for node in whole.nodes if node.name not in graph.specs)
     assumed = Counter(text for node in graph.nodes if (text := node.op.assumed))
     uncounted = Counter(name for node in graph.nodes if (name := node.op.uncounted))
-    whole_cost = total(layer.cost for layer in layers)
+    sums = total(layer.cost for layer in layers)
+    figures = {field.name: getattr(sums, field.name) for field in fields(sums)}
+    whole_cost = Total(**figures, reported=sums.macs)
     incomplete = dict(uncounted), dict(assumed)
-    return Profile(graph, mode, convention, tuple(layers), whole_cost, left_out, *incomplete, backward)
+    return Profile(graph, mode, OURS, tuple(layers), whole_cost, left_out, *incomplete, backward=backward)

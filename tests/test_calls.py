@@ -58,7 +58,7 @@ def test_a_node_knows_the_call_that_ran_it() -> None:
     assert (second.module, second.module_class, second.function) == (
         "inner.0",
         "torch.nn.modules.linear.Linear",
-        "linear",
+        "functional.linear",
     )
     product = sources["linear"]
     assert product is not None
@@ -68,7 +68,7 @@ def test_a_node_knows_the_call_that_ran_it() -> None:
 def test_a_node_knows_the_outermost_torch_function() -> None:
     graph = archlab.trace(nn.MultiheadAttention(8, 2), *[torch.zeros(3, 1, 8)] * 3)
     functions = {type(node.op).__name__: node.source.function for node in graph.nodes if node.source}
-    assert functions["Attention"] == functions["Linear"] == "multi_head_attention_forward"
+    assert functions["Attention"] == functions["Linear"] == "functional.multi_head_attention_forward"
 
 
 def test_calls_and_sources_survive_json() -> None:
@@ -88,3 +88,26 @@ def test_an_edited_graph_has_no_calls() -> None:
     graph = traced()
     assert graph.named("other").calls == graph.calls
     assert graph.edit(graph.nodes).calls == ()
+
+
+def test_functions_are_named_by_where_a_model_finds_them() -> None:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return torch.mul(nn.functional.relu(x) + x, nn.functional.silu(x)).sigmoid()
+
+    graph = archlab.trace(run, torch.zeros(3, 3))
+    found = {node.name: node.source.function for node in graph.nodes if node.source}
+    assert found == {
+        "input": "input",
+        "relu": "functional.relu",
+        "add": "Tensor.add",
+        "silu": "functional.silu",
+        "mul": "torch.mul",
+        "sigmoid": "Tensor.sigmoid",
+    }
+
+
+def test_a_module_in_two_parents_says_so() -> None:
+    inner = nn.Sequential(nn.Linear(4, 4))
+    outer = nn.Sequential(inner, nn.Sequential(inner, nn.ReLU()), nn.ReLU())
+    calls = archlab.trace(outer, torch.zeros(2, 4)).calls
+    assert {call.path: call.places for call in calls} == {"": 1, "0": 2, "0.0": 2, "1": 1, "1.1": 1, "2": 1}

@@ -200,6 +200,33 @@ def verify(
 
 
 @app.command()
+def reconcile(
+    target: TargetArgument,
+    claimed: Annotated[
+        str | None,
+        typer.Option("--claimed", metavar="NUMBER", help="A published number, such as 1.5G: what gives it?"),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Show every difference layer by layer, too.")] = False,
+    input: InputOption = None,
+    arg: ArgOption = None,
+    strict: StrictOption = False,
+    exact: ExactOption = False,
+    format: FormatOption = Format.terminal,
+    json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Put every convention side by side, and say which gives a published number."""
+    from archlab import api
+    from archlab.report.reconciling import reconciliation_document
+
+    subject = load(target, input, arg, Mode.inference) if input or arg else target
+    result = api.reconcile(subject, claimed=claimed)
+    document = reconciliation_document(result, layers)
+    emit(document, chosen_format(format, json), output, exact, data=result.to_dict)
+    finish(strict and bool(result.profile.uncounted or result.profile.assumed))
+
+
+@app.command()
 def report(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="Where to.")] = "reports",
     format: Annotated[ReportFormat, typer.Option("--format", help="How to write.")] = ReportFormat.markdown,

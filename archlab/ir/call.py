@@ -21,7 +21,7 @@ class Call:
     `parent` is the place of the call that it was made in, -1 for none; `number` tells which call of its
     module it is, from 0. `inputs` and `outputs` are the tensors given and returned, nested ones too, in
     order. `parameters` are the module's own, those of its children left out; `leaf` tells whether it has
-    no children.
+    no children, `places` in how many parents the model has it.
     """
 
     path: str
@@ -32,6 +32,7 @@ class Call:
     outputs: Specs = ()
     parameters: Keys = ()
     leaf: bool = True
+    places: int = 1
 
     @property
     def class_name(self) -> str:
@@ -49,4 +50,5 @@ class Call:
             "outputs": [[list(shape), dtype] for shape, dtype in self.outputs],
             "parameters": [list(pair) for pair in self.parameters],
             "leaf": self.leaf,
+            "places": self.places,
         }

@@ -39,7 +39,8 @@ class Source:
     """Where a node came from; neither pricing nor equality look at it.
 
     `module` is the path of the module that ran it and `module_class` its class; `call` is the place of
-    that call in `Graph.calls`, -1 outside of any; `function` is the outermost torch function.
+    that call in `Graph.calls`, -1 outside of any; `function` is the outermost torch function, where a
+    model finds it: ``torch.add``, ``functional.relu``, ``Tensor.mul`` (an operator such as ``*``, too).
     """
 
     module: str = ""

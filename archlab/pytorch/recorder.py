@@ -176,7 +176,7 @@ class Recorder(TorchFunctionMode):
             Step(
                 -1 if kept else self.inside,
                 function,
-                function if kept else self.outermost or function,
+                function if kept else self.outermost or f"functional.{function}",
                 op,
                 tuple([x.ref for x in read]),
                 weights or {},

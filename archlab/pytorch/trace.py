@@ -125,8 +125,11 @@ def _call(recorder: Recorder, module: nn.Module, place: Place, *args: Any, **kwa
     recorder.inside = len(recorder.calls)
     recorder.calls.append(called)
     short = leaf(module, args, kwargs)
-    recorder.outermost = ""
-    made = run(*args, **kwargs) if short is None else short(recorder, module, args[0])
+    if short is None:
+        made = run(*args, **kwargs)
+    else:
+        recorder.outermost = ""
+        made = short(recorder, module, args[0])
     called.outputs = _specs(recorder, (made,))
     recorder.inside = outer  # a failing module stays inside, so that the error can name it, unless it is caught
     return made
@@ -212,10 +215,13 @@ def _calls(called: list[Called]) -> tuple[Call, ...]:
     times: dict[str, int] = {}
     calls = []
     for call in called:
-        path, kind, parameters, leaf = call.place
-        times[path] = number = times.get(path, -1) + 1
+        place = call.place
+        times[place.path] = number = times.get(place.path, -1) + 1
         inputs, outputs = (tuple([(s.shape, s.dtype) for s in specs]) for specs in (call.inputs, call.outputs))
-        calls.append(Call(path, kind, call.parent, number, inputs, outputs, parameters, leaf))
+        own = place.parameters
+        calls.append(
+            Call(place.path, place.kind, call.parent, number, inputs, outputs, own, place.leaf, place.places)
+        )
     return tuple(calls)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,13 +12,17 @@ _CALL = "_compiled_call_impl"
 """Where a module keeps what calls it in place of its own forward; `Module.compile` puts one there."""
 
 
-class Place(NamedTuple):
-    """A module in its model: its path and class, its own parameters by name, whether it has no children."""
+class Place:
+    """A module in its model: its path and class, its own parameters by name, whether it has no children.
 
-    path: str
-    kind: str
-    parameters: tuple[tuple[str, str], ...]
-    leaf: bool
+    `places` tells in how many parents the model has it.
+    """
+
+    __slots__ = ("kind", "leaf", "parameters", "path", "places")
+
+    def __init__(self, path: str, kind: str, parameters: tuple[tuple[str, str], ...], leaf: bool) -> None:
+        self.path, self.kind, self.parameters, self.leaf = path, kind, parameters, leaf
+        self.places = 1
 
 
 _KINDS: dict[type, str] = {}
@@ -43,15 +47,16 @@ class Walk:
         self.buffers: dict[str, Tensor] = {}
         self._seen: set[int] = set()
         self._modules: list[tuple[nn.Module, dict[str, Any], Place]] = []
+        self._places: dict[int, Place] = {}
         self._keys: dict[int, str] = {}
         self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
         if root is not None:
             self._visit("", root)
 
     def _visit(self, path: str, module: nn.Module) -> None:
-        if id(module) in self._seen:
+        if id(module) in self._places:
+            self._meet_again(module)
             return
-        self._seen.add(id(module))
         prefix = f"{path}." if path else ""
         held = module.__dict__
         parameters, buffers, children = (
@@ -64,10 +69,18 @@ class Walk:
         self._enter(parameters, prefix, self.parameters)
         self._enter(buffers, prefix, self.buffers)
         own = tuple([(name, self._keys[id(tensor)]) for name, tensor in parameters.items() if tensor is not None])
-        self._modules.append((module, held, Place(path, _kind(type(module)), own, not children)))
+        place = self._places[id(module)] = Place(path, _kind(type(module)), own, not children)
+        self._modules.append((module, held, place))
+        met: set[int] = set()
         for name, child in children.items():
-            if child is not None:
+            if child is not None and id(child) not in met:
+                met.add(id(child))
                 self._visit(prefix + name, child)
+
+    def _meet_again(self, module: nn.Module) -> None:
+        self._places[id(module)].places += 1
+        for child in module.children():
+            self._meet_again(child)
 
     def _enter(self, tensors: Mapping[str, Tensor | None], prefix: str, into: dict[str, Tensor]) -> None:
         for name, tensor in tensors.items():

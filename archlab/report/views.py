@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+from archlab.analyses.conventions import Tally
 from archlab.profiles import Profile
 from archlab.report.columns import Shaping, cost_table
 from archlab.report.numbers import human, in_bytes
-from archlab.report.table import Column, Document, Table, Text
+from archlab.report.table import Column, Document, Heading, Table, Text
 
 
 def profile_document(profile: Profile, shaping: Shaping | None = None) -> Document:
     """Return a profile's table and its totals, each with every digit."""
     return Document(
         f"{profile.subject} · {profile.way} · {_given(profile)}",
-        (cost_table(profile, shaping), totals_table(profile), Text(completeness(profile))),
+        (cost_table(profile, shaping), totals_table(profile), Text(completeness(profile)), *_convention(profile)),
     )
+
+
+def _convention(profile: Profile) -> tuple[Heading | Text | Table, ...]:
+    """Return what another convention prints for the same graph, and what it counts differently."""
+    tally = profile.tally
+    if tally is None:
+        return ()
+    name = tally.convention.name
+    says = f"{name} prints {tally.reported:,} {tally.unit}: {tally.convention.says}."
+    return Heading(f"By the convention of {name}"), Text(says), differences_table(tally)
+
+
+def differences_table(tally: Tally) -> Table:
+    """Return the way from our MACs to a convention's figure: a row a reason, and a layer that shows it."""
+    ours = tally.convention.per_mac * tally.macs
+    words = "MACs" if tally.convention.per_mac == 1 else f"{tally.convention.per_mac}·MACs"
+    rows: list[tuple[object, ...]] = [(f"archlab: {words}", ours, None, "")]
+    for reason, count in tally.by_reason.items():
+        layers = [item for item in tally.items if item.reason == reason]
+        largest = max(layers, key=lambda item: abs(item.count))
+        rows.append((reason, count, len(layers), f"{largest.layer}: {largest.count:+,}"))
+    heads = (
+        Column("what", key="reason"),
+        Column(tally.unit, "count", exact=True, key="count"),
+        Column("layers", "count", importance=6, key="layers"),
+        Column("most at", importance=5, key="largest"),
+    )
+    return Table(heads, rows, total=(tally.convention.name, tally.reported, None, ""))
 
 
 def totals_table(profile: Profile) -> Table:

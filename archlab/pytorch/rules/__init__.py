@@ -7,6 +7,7 @@ rules answer calls of the Python interface and, below it, of ATen.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import GetSetDescriptorType
 from typing import Any, NamedTuple
 
 import torch
@@ -30,12 +31,16 @@ RULES: dict[str, Callable[..., Any]] = {
 
 
 class Plan(NamedTuple):
-    """How a function is answered: its rule, its name, and whether it writes into its first argument."""
+    """How a function is answered: its rule, its name, and whether it writes into its first argument.
+
+    `qualified` is the name behind ``torch``, ``functional`` or ``Tensor``, where a model finds it.
+    """
 
     rule: Callable[..., Any] | None
     name: str
     writes: bool
     plain: bool
+    qualified: str
 
 
 _PLANS: dict[Any, Plan] = {}
@@ -51,7 +56,7 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
     if _transforming() is not None:
         return func(*_twins(recorder, args), **_twins(recorder, kwargs))  # vmap makes larger calls of it, below
     if not below:
-        recorder.outermost = plan.name
+        recorder.outermost = plan.qualified
     if plan.rule is None:
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     try:
@@ -86,8 +91,17 @@ def _resolve(func: Any) -> Plan:
         rule = RULES.get(name[:-1])
     if getattr(func, "__module__", "") == "torch.nn.init":
         rule, writes = _initialise, False
-    _PLANS[func] = plan = Plan(rule, name, writes, plain)
+    _PLANS[func] = plan = Plan(rule, name, writes, plain, f"{_home(func)}.{name}")
     return plan
+
+
+def _home(func: Any) -> str:
+    """Return where a model finds a function; `x + y` and `x.add(y)` are the same method of a tensor."""
+    module = getattr(func, "__module__", None) or ""
+    attribute = isinstance(getattr(func, "__self__", None), GetSetDescriptorType)
+    if attribute or hasattr(func, "__objclass__") or module == "torch._tensor":
+        return "Tensor"
+    return "functional" if module in ("torch.nn.functional", "torch._C._nn") else "torch"
 
 
 def _written(recorder: Any, target: Tensor, made: Any) -> Any:

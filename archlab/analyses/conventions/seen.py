@@ -1,0 +1,176 @@
+"""What other counters see of a graph: which function each node is to them, and which module call ran it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from archlab import ops
+from archlab.ir import Call, Graph, Node, Op, TensorSpec
+
+if TYPE_CHECKING:
+    from archlab.profiles import Layer, Profile
+
+_NN = "torch.nn.modules"
+_OURS = "archlab.pytorch.modules"
+MODULES: Mapping[type[Op], tuple[str, str]] = {
+    ops.Conv1d: (f"{_NN}.conv.Conv1d", "torch.conv1d"),
+    ops.Conv2d: (f"{_NN}.conv.Conv2d", "torch.conv2d"),
+    ops.Conv3d: (f"{_NN}.conv.Conv3d", "torch.conv3d"),
+    ops.ConvTranspose1d: (f"{_NN}.conv.ConvTranspose1d", "torch.conv_transpose1d"),
+    ops.ConvTranspose2d: (f"{_NN}.conv.ConvTranspose2d", "torch.conv_transpose2d"),
+    ops.ConvTranspose3d: (f"{_NN}.conv.ConvTranspose3d", "torch.conv_transpose3d"),
+    ops.MaxPool2d: (f"{_NN}.pooling.MaxPool2d", "functional.max_pool2d"),
+    ops.AvgPool2d: (f"{_NN}.pooling.AvgPool2d", "functional.avg_pool2d"),
+    ops.GlobalAvgPool2d: (f"{_NN}.pooling.AdaptiveAvgPool2d", "functional.adaptive_avg_pool2d"),
+    ops.AdaptiveAvgPool2d: (f"{_NN}.pooling.AdaptiveAvgPool2d", "functional.adaptive_avg_pool2d"),
+    ops.Linear: (f"{_NN}.linear.Linear", "functional.linear"),
+    ops.MatMul: (f"{_OURS}.MatMul", "torch.matmul"),
+    ops.BatchNorm: (f"{_NN}.batchnorm.BatchNorm2d", "functional.batch_norm"),
+    ops.GroupNorm: (f"{_NN}.normalization.GroupNorm", "functional.group_norm"),
+    ops.LayerNorm: (f"{_NN}.normalization.LayerNorm", "functional.layer_norm"),
+    ops.RMSNorm: (f"{_NN}.normalization.RMSNorm", "functional.rms_norm"),
+    ops.LocalResponseNorm: (f"{_NN}.normalization.LocalResponseNorm", "functional.local_response_norm"),
+    ops.ReLU: (f"{_NN}.activation.ReLU", "functional.relu"),
+    ops.GELU: (f"{_NN}.activation.GELU", "functional.gelu"),
+    ops.Sigmoid: (f"{_NN}.activation.Sigmoid", "torch.sigmoid"),
+    ops.Softmax: (f"{_NN}.activation.Softmax", "functional.softmax"),
+    ops.Dropout: (f"{_NN}.dropout.Dropout", "functional.dropout"),
+    ops.Flatten: (f"{_NN}.flatten.Flatten", "Tensor.flatten"),
+    ops.Embedding: (f"{_NN}.sparse.Embedding", "functional.embedding"),
+    ops.Add: (f"{_OURS}.Add", "torch.add"),
+    ops.Mul: (f"{_OURS}.Mul", "torch.mul"),
+    ops.Attention: (f"{_OURS}.Attention", "functional.scaled_dot_product_attention"),
+}
+"""The module that `lower` makes of an op, and the function that its forward calls."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """One node as other counters meet it: its function, such as ``functional.relu``, and the call that ran it."""
+
+    layer: Layer
+    function: str
+    call: int
+
+    @property
+    def op(self) -> Op:
+        """What it computes."""
+        return self.layer.node.op
+
+    @property
+    def name(self) -> str:
+        """The function without the place where it is found."""
+        return self.function.rpartition(".")[2]
+
+    @property
+    def macs(self) -> int:
+        """Our MACs."""
+        return self.layer.cost.macs
+
+    @property
+    def read(self) -> TensorSpec:
+        """Its first input."""
+        return self.layer.inputs[0]
+
+    @property
+    def made(self) -> TensorSpec:
+        """Its first output."""
+        return self.layer.outputs[0]
+
+
+class Seen:
+    """A profile as other counters see it: uses of functions, and the tree of module calls."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        graph = profile.graph
+        self.calls = graph.calls or tuple(_calls(graph))
+        places = {call.path: i for i, call in enumerate(self.calls)}
+        self.uses = tuple(_use(layer, graph, places) for layer in profile.layers if not layer.node.op.is_input)
+
+    @cached_property
+    def direct(self) -> tuple[list[Use], ...]:
+        """The uses that each call ran itself, by its place in `calls`."""
+        found: tuple[list[Use], ...] = tuple([] for _ in self.calls)
+        for use in self.uses:
+            if use.call >= 0:
+                found[use.call].append(use)
+        return found
+
+    @cached_property
+    def inside(self) -> tuple[list[Use], ...]:
+        """The uses that each call and the calls in it ran."""
+        found = tuple(list(uses) for uses in self.direct)
+        for place in range(len(self.calls) - 1, -1, -1):
+            parent = self.calls[place].parent
+            if parent >= 0:
+                found[parent].extend(found[place])
+        return found
+
+    @cached_property
+    def live(self) -> set[str]:
+        """The names of the nodes that lead to an output."""
+        graph = self.profile.graph
+        names = {name for name, _ in graph.outputs}
+        for node in reversed(graph.nodes):
+            if node.name in names:
+                names.update(name for name, _ in node.inputs)
+        return names
+
+    def ancestors(self, place: int) -> Iterator[int]:
+        """The places of a call and of those around it, from the inside."""
+        while place >= 0:
+            yield place
+            place = self.calls[place].parent
+
+    def layer_of(self, place: int) -> str:
+        """The name that a call's differences stand under: its node's, or its path."""
+        uses = self.inside[place]
+        if len({use.layer.name for use in uses}) == 1:
+            return uses[0].layer.name
+        return self.calls[place].path.replace(".", "/") or self.profile.subject
+
+
+def _use(layer: Layer, graph: Graph, places: Mapping[str, int]) -> Use:
+    node = layer.node
+    if graph.calls and node.source is not None:
+        return Use(layer, node.source.function, node.source.call)
+    function = MODULES.get(type(node.op), ("", _function(node.op)))[1]
+    return Use(layer, function, -1 if node.op.is_kept else places[_dotted(node)])
+
+
+def _calls(graph: Graph) -> Iterator[Call]:
+    """The calls of the module that `lower` makes of a graph: itself, and one for each node."""
+    given, made = (tuple((s.shape, s.dtype) for s in specs) for specs in (graph.inputs.values(), graph.output_specs))
+    yield Call("", "archlab.pytorch.lower.LoweredGraph", -1, 0, given, made, (), False)
+    for node in graph.nodes:
+        if node.op.is_input or node.op.is_kept:
+            continue
+        inputs, outputs = (
+            tuple((s.shape, s.dtype) for s in specs) for specs in (graph.input_specs(node), graph.specs[node.name])
+        )
+        kept = tuple((role, key) for role, key in node.weights.items() if not graph.params[key].buffer)
+        yield Call(_dotted(node), _module(node.op), 0, 0, inputs, outputs, kept)
+
+
+def _module(op: Op) -> str:
+    kind = MODULES.get(type(op), (f"{_OURS}.{type(op).__name__}", ""))[0]
+    if getattr(op, "padding", None) == "same_upper":
+        return f"{_OURS}.SameUpper{type(op).__name__}"
+    if isinstance(op, ops.BatchNorm) and op.scale != op.shift:
+        return f"{_OURS}.HalfAffineBatchNorm"
+    if isinstance(op, ops.Recurrent):
+        return f"{_NN}.rnn.{op.kind.partition('_')[0].upper()}"
+    return kind
+
+
+def _function(op: Op) -> str:
+    function = getattr(op, "function", type(op).__name__.lower())
+    return f"torch.{op.kind if isinstance(op, ops.Recurrent) else function}"
+
+
+def _dotted(node: Node) -> str:
+    return node.name.replace("/", ".")
