@@ -96,7 +96,9 @@ def price_node(
     A tensor that it reads twice is fetched once, and of a parameter no more than its op fetches; a
     parameter counts at the first node that reads it. `gradients` are the products of its backward pass.
     """
-    distinct = dict(zip(node.inputs, inputs, strict=True))
+    read = enumerate(inputs) if node.op.gathers else ()
+    given = [node.op.fetched(place, spec, *inputs) for place, spec in read] or inputs
+    distinct = dict(zip(node.inputs, given, strict=True))
     roles = {key: role for role, key in node.weights.items()}
     fetched = [node.op.fetched(roles[key], spec, *inputs) for key, spec in parameters.items()]
     new = [spec for key, spec in parameters.items() if key not in owned]

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from archlab.analyses.backward import backward as backward_of
+from archlab.analyses.experts import active_parameters
 from archlab.cost import Cost, Total, price_node, total, with_gradients
 from archlab.errors import UsageError, nearest
 from archlab.formula import Formula
@@ -143,7 +144,10 @@ class Profile:
 
     @property
     def parameters(self) -> dict[str, int]:
-        """Counts of scalars: read (trainable + frozen), unused, and those of buffers."""
+        """Counts of scalars: read (trainable + frozen), unused, and those of buffers.
+
+        `active` is there where it differs from those read: the params that one token reads, on average.
+        """
         read_keys = {key for node in self.graph.nodes for key in node.weights.values()}
         counts = dict.fromkeys(("read", "trainable", "frozen", "unused", "buffers"), 0)
         for key, param in self.graph.params.items():
@@ -155,7 +159,8 @@ class Profile:
                 counts["trainable" if param.trainable else "frozen"] += size
             else:
                 counts["unused"] += size
-        return counts
+        active = active_parameters(self.graph)
+        return counts if active == counts["read"] else {**counts, "active": active}
 
     @property
     def biases(self) -> int:
@@ -286,7 +291,7 @@ def _counted(graph: Graph, mode: str, backward: bool) -> Profile:
         cost = price_node(node, inputs, outputs, parameters, owned, gradients)
         layers.append(Layer(node, inputs, outputs, cost, gradients))
     left_out = tuple(node.name for node in whole.nodes if node.name not in graph.specs)
-    assumed = Counter(text for node in graph.nodes if (text := node.op.assumed))
+    assumed = Counter(text for node in graph.nodes if (text := node.op.assumed or node.assumed))
     uncounted = Counter(name for node in graph.nodes if (name := node.op.uncounted))
     sums = total(layer.cost for layer in layers)
     figures = {field.name: getattr(sums, field.name) for field in fields(sums)}

@@ -56,7 +56,8 @@ class Node:
     """One layer: an op, the tensors it reads, and the keys of the parameters it reads by role.
 
     A role that `weights` does not name belongs to this node alone, under its own name. No gradient flows
-    back into a `detached` node: the model ran it under `torch.no_grad`.
+    back into a `detached` node: the model ran it under `torch.no_grad`. `assumed` says what its elements,
+    which control flow read, were taken to be.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Node:
     train_only: bool = False
     source: Source | None = field(default=None, compare=False)
     detached: bool = False
+    assumed: str = ""
 
     def __hash__(self) -> int:
         return hash((self.name, self.op))
@@ -90,6 +92,8 @@ class Node:
             data["train_only"] = True
         if self.detached:
             data["detached"] = True
+        if self.assumed:
+            data["assumed"] = self.assumed
         if self.source is not None:
             data["source"] = dataclasses.asdict(self.source)
         return data

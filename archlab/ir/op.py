@@ -38,6 +38,9 @@ class Op:
     is_kept: ClassVar[bool] = False
     """Whether its tensor is one that the model keeps, so that it is no activation."""
 
+    gathers: ClassVar[bool] = False
+    """Whether `fetched` says of its inputs, too, what it reads of them."""
+
     rule: ClassVar[str] = ""
     """One sentence: how its operations are counted."""
 
@@ -73,8 +76,8 @@ class Op:
         """Return the tensors it keeps that are not learned, by role."""
         return {}
 
-    def fetched(self, role: str, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
-        """Return what it reads of a parameter; a gather touches some rows only."""
+    def fetched(self, role: str | int, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
+        """Return what it reads of a parameter, or of an input by its place; a gather touches some rows only."""
         return spec
 
     def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archlab.dims import require
+from archlab.dims import minimum, require
 from archlab.formula import Formula
 from archlab.ir import OPERATION_CLASSES, Gradient, Op, Shape, TensorSpec
 from archlab.ir.call import Specs
@@ -138,6 +138,17 @@ class Counted(_Literal):
         counts = dict(counts_of(outputs[0], dict(self.each)))
         counts.update({kind: Formula.product(times) for kind, times in self.whole})
         return counts
+
+    @property
+    def gathers(self) -> bool:
+        """Whether it reads some of the matrices that it is given."""
+        return self.function == "grouped_mm"
+
+    def fetched(self, role: str | int, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
+        """Of a matrix a group no more than one a row, where the rows are spread evenly."""
+        if role != 1 or not self.gathers or len(inputs[0].shape) != 2:
+            return spec
+        return spec.reshaped((minimum(inputs[0].shape[0], spec.shape[0]), *spec.shape[1:]))
 
     def gradients(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> tuple[Gradient, ...]:
         """See `ops.gradients`."""

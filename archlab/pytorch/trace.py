@@ -19,7 +19,8 @@ from archlab.ir import MODES, Call, Graph, Node, Param, Source, TensorSpec, is_f
 from archlab.ops import Input
 from archlab.pytorch.eager import eagerly, unwrapped
 from archlab.pytorch.leaves import leaf
-from archlab.pytorch.recorder import Called, Recorder, Step, is_small
+from archlab.pytorch.recorder import BY_SHAPE, Called, Recorder, Step, is_small
+from archlab.pytorch.rules.experts import assumptions
 from archlab.pytorch.rules.gradients import detached_steps
 from archlab.pytorch.spy import NAMES, TracedTensor
 from archlab.pytorch.walk import Place, Walk
@@ -84,7 +85,7 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
         if isinstance(item, Tensor) and whole and item.device.type != "meta":
             made.value = item.detach().cpu().clone()
         elif whole and is_small(spec):
-            made.value, made.guessed = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), True
+            made.value, made.guessed = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), BY_SHAPE
         return made
 
     return tree_map(stand_in, value, is_leaf=lambda v: isinstance(v, TensorSpec))
@@ -178,13 +179,14 @@ def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
             refs.append(recorder.traced(item).ref)
         return item
 
-    if recorder.read_guesses:
+    if recorder.read_guesses & BY_SHAPE:
         steps = [_with_guess(step) for step in steps]
     if outputs is None:
         refs = [(len(steps) - 1, 0)]
     else:
         tree_map(collect, outputs)
     called, detached = recorder.calls, detached_steps(recorder)
+    assumed = assumptions(recorder)
     nodes = tuple(
         Node(
             name,
@@ -194,6 +196,7 @@ def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
             False,
             _source(called, step),
             i in detached,
+            assumed.get(i, ""),
         )
         for i, (name, step) in enumerate(zip(names, steps, strict=True))
     )

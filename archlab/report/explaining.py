@@ -50,8 +50,13 @@ def explanation(profile: Profile, layer: Layer) -> Document:
     if node.op.is_view:
         facts.append(("bytes moved", "0; the output is the input's storage, or given by the caller"))
     else:
-        read = [spec.bytes for spec in dict(zip(node.inputs, layer.inputs, strict=True)).values()]
-        kept = [p.spec.bytes for p in {key: p for _, key, p in weights}.values() if not p.buffer]
+        given = (
+            node.op.fetched(i, spec, *layer.inputs) if node.op.gathers else spec
+            for i, spec in enumerate(layer.inputs)
+        )
+        read = [spec.bytes for spec in dict(zip(node.inputs, given, strict=True)).values()]
+        roles = {key: (role, p.spec) for role, key, p in weights if not p.buffer}
+        kept = [node.op.fetched(role, spec, *layer.inputs).bytes for role, spec in roles.values()]
         written = [spec.bytes for spec in layer.outputs]
         forward = cost.flops - 2 * cost.backward_macs
         terms = [f"{size:,}" for size in [*read, *kept, *written]]

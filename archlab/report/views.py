@@ -55,7 +55,9 @@ def totals_table(profile: Profile) -> Table:
     peak = peak_memory(profile.graph, profile.mode)
     alive = ", ".join(f"{name} {in_bytes(size)}" for name, size in peak.alive[:4])
     more = f" and {len(peak.alive) - 4} more" if len(peak.alive) > 4 else ""
-    unread = "".join(f"; {human(parameters[k])} {k}" for k in ("frozen", "unused", "buffers") if parameters[k])
+    unread = "".join(
+        f"; {human(parameters[k])} {k}" for k in ("active", "frozen", "unused", "buffers") if parameters.get(k)
+    )
     other = ", ".join(f"{human(n)} {kind}" for kind, n in cost.operations.items() if n and kind != "mac")
     split = f"{human(cost.macs - cost.backward_macs)} forward + {human(cost.backward_macs)} backward"
     alone = ", forward alone" if profile.backward else ""
