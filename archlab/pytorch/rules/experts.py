@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archlab.ir import is_floating
 from archlab.pytorch.recorder import EVEN_LOAD
-from archlab.pytorch.rules import elements, layout, products
+from archlab.pytorch.rules import control, elements, layout, products
 from archlab.pytorch.rules.common import counted
 
 MOST_EXPERTS = 1024
@@ -87,6 +87,7 @@ def _index_add(r: Any, input: Any, dim: int, index: Any, source: Any, *, alpha: 
 
 RULES: dict[str, Callable[..., Any]] = {
     "index_add": _index_add,
+    "bincount": control._valued("bincount", torch.bincount),
     "topk": _topk,
     "argmax": _largest("argmax"),
     "max": _largest("max"),
