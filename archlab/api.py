@@ -61,26 +61,43 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
 
 
 def profile(
-    subject: Any, *args: Any, mode: str = "inference", convention: str = "archlab", inputs: Any = None, **kwargs: Any
+    subject: Any,
+    *args: Any,
+    mode: str = "inference",
+    convention: str = "archlab",
+    backward: bool = False,
+    inputs: Any = None,
+    **kwargs: Any,
 ) -> Profile:
-    """Return the cost of a target, a graph, or a model with its inputs, a row a layer."""
+    """Return the cost of a target, a graph, or a model with its inputs, a row a layer.
+
+    `backward` implies training and adds the MACs of the backward pass: for each contraction one product a
+    gradient that trainable parameters ask for (inputs need none). Elementwise work of the backward pass,
+    its memory traffic and recomputation are not counted. A model is traced in training for it; do the same
+    for a graph, so that what it runs under `torch.no_grad` is known.
+    """
+    mode = "training" if backward else mode
     if callable(subject) and not isinstance(subject, Graph):
-        return profile_graph(trace(subject, *args, mode=mode, inputs=inputs, **kwargs), mode, convention)
+        return profile_graph(trace(subject, *args, mode=mode, inputs=inputs, **kwargs), mode, convention, backward)
     if args or kwargs or inputs is not None:
         raise UsageError(f"only a model takes inputs here; resize a target with @, such as {subject}@256")
-    return profile_graph(_graph(subject, mode), mode, convention)
+    return profile_graph(_graph(subject, mode), mode, convention, backward)
 
 
 def compare(
-    base: Subject | Profile, *others: Subject | Profile, mode: str = "inference", convention: str = "archlab"
+    base: Subject | Profile,
+    *others: Subject | Profile,
+    mode: str = "inference",
+    convention: str = "archlab",
+    backward: bool = False,
 ) -> Comparison:
     """Return a comparison of one base with others, each a target, a graph or a profile.
 
-    `mode` and `convention` are for those that are not profiles yet. Raises `UsageError` without others.
+    `mode`, `convention` and `backward` are for those that are not profiles yet. Raises `UsageError`
+    without others.
     """
-    subjects = [
-        s if isinstance(s, Profile) else profile(s, mode=mode, convention=convention) for s in (base, *others)
-    ]
+    chosen: dict[str, Any] = {"mode": mode, "convention": convention, "backward": backward}
+    subjects = [s if isinstance(s, Profile) else profile(s, **chosen) for s in (base, *others)]
     return compare_profiles(subjects[0], tuple(subjects[1:]))
 
 

@@ -113,10 +113,10 @@ def compare_profiles(base: Profile, others: tuple[Profile, ...]) -> Comparison:
     if not others:
         raise UsageError("compare needs a base and at least one other")
     for other in others:
-        if (other.mode, other.convention) != (base.mode, base.convention):
+        if (other.way, other.convention) != (base.way, base.convention):
             raise UsageError(
-                f"{base.subject} is counted in {base.mode} by {base.convention}, "
-                f"{other.subject} in {other.mode} by {other.convention}; count both alike"
+                f"{base.subject} is counted in {base.way} by {base.convention}, "
+                f"{other.subject} in {other.way} by {other.convention}; count both alike"
             )
     return Comparison(base, others)
 

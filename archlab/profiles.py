@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from archlab.cost import Cost, Total, price_node, total
+from archlab.analyses.backward import backward as backward_of
+from archlab.analyses.experts import active_parameters
+from archlab.cost import Cost, Total, price_node, total, with_gradients
 from archlab.errors import UsageError, nearest
 from archlab.formula import Formula
 from archlab.ir import Graph, Node, Shape, TensorSpec
@@ -24,12 +26,16 @@ OURS = "archlab"
 
 @dataclass(frozen=True)
 class Layer:
-    """One node of a profiled graph with its cost."""
+    """One node of a profiled graph with its cost.
+
+    `gradients` are the products of its backward pass by operand, None where no backward pass is counted.
+    """
 
     node: Node
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     cost: Cost
+    gradients: Mapping[str, Formula] | None = None
 
     @property
     def name(self) -> str:
@@ -59,12 +65,17 @@ class Layer:
     @cached_property
     def formulas(self) -> Mapping[str, Formula]:
         """How each class of its operations is counted; classes that it does not use are left out."""
-        return self.node.op.arithmetic(self.outputs, *self.inputs)
+        return with_gradients(self.node.op.arithmetic(self.outputs, *self.inputs), self.gradients)
 
     @property
     def formula(self) -> Formula:
-        """How its MACs are counted; the empty formula, 0, where it has none."""
+        """How its MACs are counted, a counted backward pass's too; the empty formula, 0, where it has none."""
         return self.formulas.get("mac", Formula())
+
+    @property
+    def forward(self) -> Formula:
+        """How the MACs of its forward pass are counted."""
+        return self.node.op.arithmetic(self.outputs, *self.inputs).get("mac", Formula())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -77,12 +88,21 @@ class Layer:
             "train_only": self.node.train_only,
             **self.cost.to_dict(),
             "formula": str(self.formula),
+            **_backward_data(self.cost, self.gradients),
         }
+
+
+def _backward_data(cost: Cost, gradients: Mapping[str, Formula] | None) -> dict[str, Any]:
+    if gradients is None:
+        return {}
+    products = {operand: str(formula) for operand, formula in gradients.items()}
+    return {"backward_macs": cost.backward_macs, "gradients": products}
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """The cost of one graph in one mode. Two are equal when their counts are."""
+    """The cost of one graph in one mode, with the MACs of the `backward` pass or without. Two are equal when
+    their counts are."""
 
     graph: Graph
     mode: str
@@ -93,6 +113,7 @@ class Profile:
     uncounted: Mapping[str, int] = field(default_factory=dict)
     assumed: Mapping[str, int] = field(default_factory=dict)
     tally: Tally | None = None
+    backward: bool = False
 
     @property
     def subject(self) -> str:
@@ -110,15 +131,23 @@ class Profile:
         return self.graph.inputs
 
     @property
+    def way(self) -> str:
+        """How it runs, in words: its mode, and whether the backward pass is counted."""
+        return f"{self.mode} with backward" if self.backward else self.mode
+
+    @property
     def peak_memory(self) -> int:
-        """Bytes of the largest set of live tensors, inputs included, weights not."""
+        """Bytes of the largest set of live tensors of the forward pass, inputs included, weights not."""
         from archlab.analyses.memory import peak_memory
 
         return peak_memory(self.graph).bytes
 
     @property
     def parameters(self) -> dict[str, int]:
-        """Counts of scalars: read (trainable + frozen), unused, and those of buffers."""
+        """Counts of scalars: read (trainable + frozen), unused, and those of buffers.
+
+        `active` is there where it differs from those read: the params that one token reads, on average.
+        """
         read_keys = {key for node in self.graph.nodes for key in node.weights.values()}
         counts = dict.fromkeys(("read", "trainable", "frozen", "unused", "buffers"), 0)
         for key, param in self.graph.params.items():
@@ -130,7 +159,8 @@ class Profile:
                 counts["trainable" if param.trainable else "frozen"] += size
             else:
                 counts["unused"] += size
-        return counts
+        active = active_parameters(self.graph)
+        return counts if active == counts["read"] else {**counts, "active": active}
 
     @property
     def biases(self) -> int:
@@ -181,14 +211,16 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the profile as plain data, schema ``archlab.profile/1``."""
+        backward = {"backward_macs": self.total.backward_macs} if self.backward else {}
         data: dict[str, Any] = {
             "schema": "archlab.profile/1",
             "subject": self.subject,
             "source": self.source,
             "mode": self.mode,
+            "backward": self.backward,
             "convention": self.convention,
             "input": {name: {"shape": list(spec.shape), "dtype": spec.dtype} for name, spec in self.input.items()},
-            "total": {**self.total.to_dict(), "peak_memory": self.peak_memory},
+            "total": {**self.total.to_dict(), **backward, "peak_memory": self.peak_memory},
             "parameters": self.parameters,
             "layers": [layer.to_dict() for layer in self.layers],
             "uncounted": dict(self.uncounted),
@@ -224,13 +256,14 @@ class Profile:
         return render(profile_document(self))
 
 
-def profile_graph(graph: Graph, mode: str = "inference", convention: str = OURS) -> Profile:
+def profile_graph(graph: Graph, mode: str = "inference", convention: str = OURS, backward: bool = False) -> Profile:
     """Return the cost of a graph as it runs in `mode`; raise `UsageError` for an unknown mode or convention.
 
     Another tool's `convention` adds its figure to the total and its differences from our MACs; every
-    count stays ours.
+    count stays ours. With `backward` it runs in training, and the MACs are those of the forward and the
+    backward pass; all other counts are the forward pass's.
     """
-    ours = _counted(graph, mode)
+    ours = _counted(graph, "training" if backward else mode, backward)
     if convention == OURS:
         return ours
     from archlab.analyses.conventions import CONVENTIONS, tally
@@ -238,24 +271,30 @@ def profile_graph(graph: Graph, mode: str = "inference", convention: str = OURS)
     if convention not in CONVENTIONS:
         names = (OURS, *CONVENTIONS)
         raise UsageError(f"unknown convention {convention!r}{nearest(convention, names)} (known: {', '.join(names)})")
+    if backward:
+        raise UsageError(f"{convention} counts no backward pass; leave out the backward pass or the convention")
     theirs = tally(ours, convention)
     figure = replace(ours.total, reported=theirs.reported, unit=theirs.unit)
     return replace(ours, convention=convention, total=figure, tally=theirs)
 
 
-def _counted(graph: Graph, mode: str) -> Profile:
+def _counted(graph: Graph, mode: str, backward: bool) -> Profile:
     whole, graph = graph, graph.in_mode(mode)
     owned: set[str] = set()
     layers = []
+    products = backward_of(graph) if backward else None
     for node in graph.nodes:
         inputs, outputs = graph.input_specs(node), graph.specs[node.name]
         keys = [key for key in dict.fromkeys(node.weights.values()) if not graph.params[key].buffer]
         parameters = {key: graph.params[key].spec for key in keys}
-        layers.append(Layer(node, inputs, outputs, price_node(node, inputs, outputs, parameters, owned)))
+        gradients = None if products is None else products.get(node.name, {})
+        cost = price_node(node, inputs, outputs, parameters, owned, gradients)
+        layers.append(Layer(node, inputs, outputs, cost, gradients))
     left_out = tuple(node.name for node in whole.nodes if node.name not in graph.specs)
-    assumed = Counter(text for node in graph.nodes if (text := node.op.assumed))
+    assumed = Counter(text for node in graph.nodes if (text := node.op.assumed or node.assumed))
     uncounted = Counter(name for node in graph.nodes if (name := node.op.uncounted))
     sums = total(layer.cost for layer in layers)
     figures = {field.name: getattr(sums, field.name) for field in fields(sums)}
     whole_cost = Total(**figures, reported=sums.macs)
-    return Profile(graph, mode, OURS, tuple(layers), whole_cost, left_out, dict(uncounted), dict(assumed))
+    incomplete = dict(uncounted), dict(assumed)
+    return Profile(graph, mode, OURS, tuple(layers), whole_cost, left_out, *incomplete, backward=backward)

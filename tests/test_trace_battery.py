@@ -341,14 +341,23 @@ def test_a_packed_sequence_counts_its_real_steps() -> None:
     assert graph.specs[graph.outputs[0][0]][0].shape == (3, 7, 20)
 
 
-def test_experts_without_a_known_assignment_are_an_error_never_a_guess() -> None:
+def test_experts_without_a_known_assignment_share_the_tokens_and_the_result_says_so() -> None:
     def run(self: Any, x: Tensor) -> Tensor:
         chosen = self.gate(x).argmax(-1)
         return torch.stack([self.a(x[chosen == 0]).sum(), self.b(x[chosen == 1]).sum()])
 
     module = Of(run, gate=nn.Linear(16, 2), a=nn.Linear(16, 16), b=nn.Linear(16, 16))
+    profile = profile_graph(trace(module, r(4, 16)))
+    assert profile.total.macs == 4 * 16 * 2 + 4 * 16 * 16
+    assert profile.assumed == {"each token goes to 1 of 2 experts, evenly, whatever the router says": 1}
+
+
+def test_a_mask_of_scores_is_an_error_never_a_guess() -> None:
+    def run(self: Any, x: Tensor) -> Tensor:
+        return self.a(x[self.gate(x)[:, 0] > 0])
+
     with pytest.raises(TraceError, match="elements are not known"):
-        trace(module, r(4, 16))
+        trace(Of(run, gate=nn.Linear(16, 2), a=nn.Linear(16, 16)), r(4, 16))
 
 
 def test_known_masks_decide_shapes() -> None:

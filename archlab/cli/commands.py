@@ -8,6 +8,7 @@ import typer
 
 from archlab.cli.options import (
     ArgOption,
+    BackwardOption,
     ColumnsOption,
     ConventionOption,
     DepthOption,
@@ -85,6 +86,7 @@ def profile(
     input: InputOption = None,
     arg: ArgOption = None,
     mode: ModeOption = Mode.inference,
+    backward: BackwardOption = False,
     convention: ConventionOption = "archlab",
     columns: ColumnsOption = None,
     depth: DepthOption = None,
@@ -101,8 +103,9 @@ def profile(
     from archlab.report.columns import Shaping
     from archlab.report.views import profile_document
 
+    mode = Mode.training if backward else mode
     shaping = Shaping(names(columns), depth, sort, top)
-    result = api.profile(load(target, input, arg, mode), mode=mode.value, convention=convention)
+    result = api.profile(load(target, input, arg, mode), mode=mode.value, convention=convention, backward=backward)
     document = profile_document(result, shaping)
     emit(document, chosen_format(format, json), output, exact, data=result.to_dict)
     finish(strict and bool(result.uncounted or result.assumed))
@@ -117,6 +120,7 @@ def compare(
     input: InputOption = None,
     arg: ArgOption = None,
     mode: ModeOption = Mode.inference,
+    backward: BackwardOption = False,
     convention: ConventionOption = "archlab",
     columns: ColumnsOption = None,
     depth: DepthOption = None,
@@ -134,9 +138,10 @@ def compare(
     from archlab.report.comparing import comparison_document
     from archlab.report.table import Text
 
+    mode = Mode.training if backward else mode
     shaping = Shaping(names(columns), depth, sort, top)
     graphs = [load(target, input, arg, mode) for target in (base, *others)]
-    result = api.compare(*graphs, mode=mode.value, convention=convention)
+    result = api.compare(*graphs, mode=mode.value, convention=convention, backward=backward)
     document = comparison_document(result, shaping, exact)
     if {base, *others} == {"naive", "reduced"}:
         document += (Text("The whole network: archlab compare googlenet googlenet+naive"),)
@@ -153,6 +158,7 @@ def explain(
     input: InputOption = None,
     arg: ArgOption = None,
     mode: ModeOption = Mode.inference,
+    backward: BackwardOption = False,
     exact: ExactOption = False,
     format: FormatOption = Format.terminal,
     json: JsonOption = False,
@@ -162,7 +168,8 @@ def explain(
     from archlab import api
     from archlab.report.explaining import explanation, explanation_data, overview
 
-    result = api.profile(load(target, input, arg, mode), mode=mode.value)
+    mode = Mode.training if backward else mode
+    result = api.profile(load(target, input, arg, mode), mode=mode.value, backward=backward)
     if layer is None or (layer in result.by_block(layer.count("/") + 1) and layer not in result.names):
         shown = [row for row in result.layers if layer is None or row.name.startswith(f"{layer}/")]
         document, data = overview(result, shown), lambda: explanation_data(result, shown)

@@ -53,6 +53,9 @@ OutputOption = Annotated[
 ]
 ExactOption = Annotated[bool, typer.Option("--exact", help="Print every digit.")]
 ModeOption = Annotated[Mode, typer.Option("--mode", help="Count as in inference or as in training.")]
+BackwardOption = Annotated[
+    bool, typer.Option("--backward", help="Add the MACs of the backward pass; implies --mode training.")
+]
 InputOption = Annotated[
     list[str] | None, typer.Option("--input", metavar="[NAME=]SHAPE[:DTYPE]", help="Another input; repeatable.")
 ]

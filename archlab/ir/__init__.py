@@ -2,6 +2,7 @@
 
 from archlab.ir.builder import Builder
 from archlab.ir.call import Call
+from archlab.ir.gradient import Gradient
 from archlab.ir.graph import Graph
 from archlab.ir.node import Node, Param, Ref, Source
 from archlab.ir.op import MODES, OPERATION_CLASSES, Op
@@ -15,6 +16,7 @@ __all__ = [
     "OPERATION_CLASSES",
     "Builder",
     "Call",
+    "Gradient",
     "Graph",
     "Node",
     "Op",

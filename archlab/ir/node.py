@@ -56,7 +56,8 @@ class Node:
     """One layer: an op, the tensors it reads, and the keys of the parameters it reads by role.
 
     A role that `weights` does not name belongs to this node alone, under its own name. The source of a
-    traced node is made when it is first asked for.
+    traced node is made when it is first asked for. No gradient flows back into a `detached` node: the model
+    ran it under `torch.no_grad`. `assumed` says what its elements, which control flow read, were taken to be.
     """
 
     name: str
@@ -65,6 +66,8 @@ class Node:
     weights: Mapping[str, str] = field(default_factory=dict)
     train_only: bool = False
     source: Source | None = field(default_factory=lambda: None, compare=False)
+    detached: bool = False
+    assumed: str = ""
 
     @classmethod
     def assembled(
@@ -74,10 +77,21 @@ class Node:
         inputs: tuple[Ref, ...],
         weights: Mapping[str, str],
         sources: Callable[[str], Source],
+        detached: bool = False,
+        assumed: str = "",
     ) -> Node:
         """Return a node whose source `sources` tells by its name, once somebody asks."""
         node = object.__new__(cls)
-        node.__dict__.update(name=name, op=op, inputs=inputs, weights=weights, train_only=False, _sources=sources)
+        node.__dict__.update(
+            name=name,
+            op=op,
+            inputs=inputs,
+            weights=weights,
+            train_only=False,
+            _sources=sources,
+            detached=detached,
+            assumed=assumed,
+        )
         return node
 
     def __getattr__(self, name: str) -> Any:
@@ -111,6 +125,10 @@ class Node:
             data["weights"] = dict(self.weights)
         if self.train_only:
             data["train_only"] = True
+        if self.detached:
+            data["detached"] = True
+        if self.assumed:
+            data["assumed"] = self.assumed
         if self.source is not None:
             data["source"] = dataclasses.asdict(self.source)
         return data

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from archlab.formula import Formula
+from archlab.ir.gradient import Gradient
 from archlab.ir.tensor import Shape, TensorSpec
 
 OPERATION_CLASSES = ("mac", "add", "mul", "div", "exp", "cmp")
@@ -36,6 +37,9 @@ class Op:
 
     is_kept: ClassVar[bool] = False
     """Whether its tensor is one that the model keeps, so that it is no activation."""
+
+    gathers: ClassVar[bool] = False
+    """Whether `fetched` says of its inputs, too, what it reads of them."""
 
     rule: ClassVar[str] = ""
     """One sentence: how its operations are counted."""
@@ -72,13 +76,25 @@ class Op:
         """Return the tensors it keeps that are not learned, by role."""
         return {}
 
-    def fetched(self, role: str, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
-        """Return what it reads of a parameter; a gather touches some rows only."""
+    def fetched(self, role: str | int, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
+        """Return what it reads of a parameter, or of an input by its place; a gather touches some rows only."""
         return spec
 
     def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
         """Return how many operations of each class it performs."""
         return {}
+
+    def gradients(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> tuple[Gradient, ...]:
+        """Return the products of its backward pass: one for each operand of each of its contractions.
+
+        What the forward pass has computed is at hand: recomputation (checkpoints, fused attention) and
+        elementwise work are not counted.
+        """
+        return ()
+
+    def passes_gradient(self, index: int) -> bool:
+        """Return whether a gradient of its floating outputs flows back to the input at that place."""
+        return True
 
     def in_mode(self, mode: str) -> Op:
         """Return the op as it acts in inference or in training."""

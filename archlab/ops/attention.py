@@ -8,7 +8,7 @@ from typing import Any
 
 from archlab.dims import equal, maximum, require, where
 from archlab.formula import Factor, Formula
-from archlab.ir import Op, Shape, TensorSpec
+from archlab.ir import Gradient, Op, Shape, TensorSpec
 from archlab.ops.elements import require_floating
 from archlab.ops.pointwise import broadcast
 
@@ -45,25 +45,49 @@ class Attention(Op):
         self, outputs: tuple[TensorSpec, ...], q: TensorSpec, k: TensorSpec, v: TensorSpec, *mask: TensorSpec
     ) -> Mapping[str, Formula]:
         """See `rule`."""
-        *leading, length, width = outputs[0].shape
-        names = ("N", "heads") if len(leading) <= 2 else tuple(f"d{i}" for i in range(len(leading)))
-        rows: tuple[Factor, ...] = (*zip(names, leading, strict=False), ("L", length))
-        scores = (*rows, ("S", k.shape[-2]))
-        one = Formula.product(*scores)
+        one = Formula.product(*_rows(outputs[0]), ("S", k.shape[-2]))
+        scores, weighted = _products(outputs[0], q, k)
         return {
-            "mac": Formula.product(*scores, ("E", q.shape[-1])) + Formula.product(*rows, ("E_v", width), scores[-1]),
+            "mac": scores + weighted,
             "mul": one,
             "cmp": one,
             "exp": one,
             "div": one,
-            "add": Formula.product(3 if self.masked else 2, *scores),
+            "add": Formula.product(3 if self.masked else 2, *one.terms[0]),
         }
+
+    def gradients(
+        self, outputs: tuple[TensorSpec, ...], q: TensorSpec, k: TensorSpec, v: TensorSpec, *mask: TensorSpec
+    ) -> tuple[Gradient, ...]:
+        """Four products: two for each of the forward's. Scores are kept, not computed anew as fused kernels do."""
+        scores, weighted = _products(outputs[0], q, k)
+        return (
+            Gradient("scores", (0, 1, *range(3, 3 + len(mask))), weighted),
+            Gradient("values", (2,), weighted),
+            Gradient("queries", (0,), scores),
+            Gradient("keys", (1,), scores),
+        )
 
     def to_torch(self, nn: Any, q: TensorSpec, k: TensorSpec, v: TensorSpec, *mask: TensorSpec) -> Any:
         """Our module around `torch.nn.functional.scaled_dot_product_attention`, which takes one mask."""
         if len(mask) > 1:
             raise NotImplementedError("attention with several masks")
         return nn.Attention(self.masked)
+
+
+def _rows(output: TensorSpec) -> tuple[Factor, ...]:
+    *leading, length, _ = output.shape
+    names = ("N", "heads") if len(leading) <= 2 else tuple(f"d{i}" for i in range(len(leading)))
+    return (*zip(names, leading, strict=False), ("L", length))
+
+
+def _products(output: TensorSpec, q: TensorSpec, k: TensorSpec) -> tuple[Formula, Formula]:
+    """Return the products of queries and keys, and those of their weights and values."""
+    rows, keys = _rows(output), ("S", k.shape[-2])
+    return (
+        Formula.product(*rows, keys, ("E", q.shape[-1])),
+        Formula.product(*rows, ("E_v", output.shape[-1]), keys),
+    )
 
 
 def _heads(q: Shape, k: Shape, v: Shape) -> Shape:

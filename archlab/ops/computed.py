@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archlab.dims import equal, require
-from archlab.ir import Shape, TensorSpec
+from archlab.ir import Gradient, Shape, TensorSpec
 
 
 def computed_roles(value: Any, bias: bool) -> tuple[str, ...]:
@@ -31,3 +31,10 @@ def require_shapes(roles: Mapping[str, Shape], computed: tuple[str, ...], given:
         for a, b in zip(spec.shape, needed, strict=False):
             agree = agree & equal(a, b)
         require(agree, "the computed {} is {}, it needs {}", role, spec.shape, needed)
+
+
+def weighted_gradients(op: Any, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> tuple[Gradient, ...]:
+    """Return the gradients of an input and a weight that are multiplied: each takes the forward's product again."""
+    macs = op.arithmetic(outputs, *inputs)["mac"]
+    weight = 1 + op.computed.index("weight") if "weight" in op.computed else "weight"
+    return Gradient("input", (0,), macs), Gradient("weight", (weight,), macs)

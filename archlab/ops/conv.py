@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from archlab.dims import equal, require, require_integer
 from archlab.formula import Factor, Formula
-from archlab.ir import Op, Shape, TensorSpec
-from archlab.ops.computed import computed_roles, kept, require_shapes
+from archlab.ir import Gradient, Op, Shape, TensorSpec
+from archlab.ops.computed import computed_roles, kept, require_shapes, weighted_gradients
 from archlab.ops.elements import require_floating
 from archlab.ops.windows import (
     SAME,
@@ -60,6 +60,10 @@ class Convolution(Op):
         """The weight and the bias (C_out), those that are kept."""
         op: Any = self
         return kept(self._roles(x), op.computed)
+
+    def gradients(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> tuple[Gradient, ...]:
+        """The forward's product for the input, and again for the weight; groups stay groups."""
+        return weighted_gradients(self, outputs, *inputs)
 
     def _counts(
         self, positions: tuple[Factor, ...], output: TensorSpec, name: str, channels: int

@@ -8,8 +8,8 @@ from typing import Any
 
 from archlab.dims import equal, require, require_integer
 from archlab.formula import Formula
-from archlab.ir import Op, Shape, TensorSpec
-from archlab.ops.computed import computed_roles, kept, require_shapes
+from archlab.ir import Gradient, Op, Shape, TensorSpec
+from archlab.ops.computed import computed_roles, kept, require_shapes, weighted_gradients
 from archlab.ops.elements import element_factors, require_floating
 from archlab.ops.pointwise import broadcast
 
@@ -60,6 +60,10 @@ class Linear(Op):
         macs = Formula.product(*wide, ("F_in", x.shape[-1]))
         return {"mac": macs, "add": Formula.product(*wide)} if self.bias else {"mac": macs}
 
+    def gradients(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> tuple[Gradient, ...]:
+        """The forward's product for the input, and again for the weight."""
+        return weighted_gradients(self, outputs, *inputs)
+
     def to_torch(self, nn: Any, x: TensorSpec, *computed: TensorSpec) -> Any:
         """`torch.nn.Linear`."""
         return nn.Linear(x.shape[-1], self.out_features, self.bias)
@@ -93,6 +97,11 @@ class MatMul(Op):
     def arithmetic(self, outputs: tuple[TensorSpec, ...], a: TensorSpec, b: TensorSpec) -> Mapping[str, Formula]:
         """MACs are (output elements)·K."""
         return {"mac": Formula.product(*element_factors(outputs[0]), ("K", a.shape[-1]))}
+
+    def gradients(self, outputs: tuple[TensorSpec, ...], a: TensorSpec, b: TensorSpec) -> tuple[Gradient, ...]:
+        """The forward's product for each side."""
+        macs = self.arithmetic(outputs, a, b)["mac"]
+        return Gradient("left", (0,), macs), Gradient("right", (1,), macs)
 
     def to_torch(self, nn: Any, a: TensorSpec, b: TensorSpec) -> Any:
         """Our module around `torch.matmul`."""

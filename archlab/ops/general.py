@@ -131,7 +131,7 @@ class Embedding(Op):
         """The table (rows, width)."""
         return {"weight": (self.rows, self.width)}
 
-    def fetched(self, role: str, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
+    def fetched(self, role: str | int, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
         """One row for each index, and each row once at most."""
         return TensorSpec((minimum(inputs[0].numel, self.rows), self.width), spec.dtype)
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archlab.dims import require
+from archlab.dims import minimum, require
 from archlab.formula import Formula
-from archlab.ir import OPERATION_CLASSES, Op, Shape, TensorSpec
+from archlab.ir import OPERATION_CLASSES, Gradient, Op, Shape, TensorSpec
 from archlab.ir.call import Specs
 from archlab.ops.elements import counts_of, require_name
+from archlab.ops.gradients import CUT, LIKE_FIRST, gradients_of
 
 Shapes = tuple[Shape, ...]
 """A shape for each of several tensors."""
@@ -93,6 +94,10 @@ class Layout(_Literal):
         """Whether the output is the input's storage."""
         return self.shares
 
+    def passes_gradient(self, index: int) -> bool:
+        """Not where only the shape of a tensor is read, or where the model cuts its graph."""
+        return self.function not in CUT and (index == 0 or self.function not in LIKE_FIRST)
+
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
         """The shapes that the trace saw."""
         self._require_seen(self.saw, inputs)
@@ -136,6 +141,26 @@ class Counted(_Literal):
         counts = dict(counts_of(outputs[0], dict(self.each)))
         counts.update({kind: Formula.product(times) for kind, times in self.whole})
         return counts
+
+    @property
+    def gathers(self) -> bool:
+        """Whether it reads some of the matrices that it is given."""
+        return self.function == "grouped_mm"
+
+    def fetched(self, role: str | int, spec: TensorSpec, *inputs: TensorSpec) -> TensorSpec:
+        """Of a matrix a group no more than one a row, where the rows are spread evenly."""
+        if role != 1 or not self.gathers or len(inputs[0].shape) != 2:
+            return spec
+        return spec.reshaped((minimum(inputs[0].shape[0], spec.shape[0]), *spec.shape[1:]))
+
+    def gradients(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> tuple[Gradient, ...]:
+        """See `ops.gradients`."""
+        counts = self.arithmetic(outputs, *inputs)
+        return gradients_of(self.function, counts["mac"], outputs, inputs) if "mac" in counts else ()
+
+    def passes_gradient(self, index: int) -> bool:
+        """Not where the function has no derivative."""
+        return self.function not in CUT
 
 
 @dataclass(frozen=True)

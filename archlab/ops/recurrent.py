@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archlab.dims import require, require_integer
-from archlab.formula import Formula
-from archlab.ir import Op, Shape, TensorSpec
+from archlab.formula import Factor, Formula
+from archlab.ir import Gradient, Op, Shape, TensorSpec
 
 MOST_LAYERS = 1000
 """More are a mistake, and each has weights of its own."""
@@ -126,8 +126,7 @@ class Recurrent(Op):
         self, outputs: tuple[TensorSpec, ...], x: TensorSpec, *others: TensorSpec
     ) -> Mapping[str, Formula]:
         """See `rule`."""
-        names = ("rows",) if len(x.shape) == 2 else ("N", "L") if self.batch_first else ("L", "N")
-        steps = tuple(zip(names, x.shape[:-1], strict=True))
+        steps = self._steps(x)
         both, units = ("directions", self.directions), ("hidden", self.hidden)
         gates, width = ("gates", GATES[self.kind]), ("width", self.width)
         macs = Formula()
@@ -143,6 +142,53 @@ class Recurrent(Op):
         for kind, times in per_unit.items():
             counts[kind] = Formula.product(times, *steps, both, ("layers", self.layers), units)
         return counts
+
+    def _steps(self, x: TensorSpec) -> tuple[Factor, ...]:
+        names = ("rows",) if len(x.shape) == 2 else ("N", "L") if self.batch_first else ("L", "N")
+        return tuple(zip(names, x.shape[:-1], strict=True))
+
+    def _first_and_later(self, x: TensorSpec, *others: TensorSpec) -> tuple[tuple[Factor, ...], tuple[Factor, ...]]:
+        """Return the steps that read a first state, and those that read the state of an earlier step."""
+        if self.packed:
+            batch = others[1].shape[1]
+            return (("N", batch),), (("(rows-N)", x.shape[0] - batch),)
+        steps = self._steps(x)
+        batched = tuple(step for step in steps if step[0] == "N")
+        return batched, tuple(step if step in batched else (f"({step[0]}-1)", step[1] - 1) for step in steps)
+
+    def gradients(self, outputs: tuple[TensorSpec, ...], x: TensorSpec, *others: TensorSpec) -> tuple[Gradient, ...]:
+        """The forward's product for each weight, and for what it multiplies.
+
+        The state that a step reads depends on all that its layer read before; the first step's is given.
+        """
+        given = 1 + len(others) - len(self.computed)
+        places = {role: given + i for i, role in enumerate(self.computed)}
+        states = tuple(range(2 if self.packed else 1, given))
+        tall = (("gates", GATES[self.kind]), ("hidden", self.hidden))
+        every, (first, later) = self._steps(x), self._first_and_later(x, *others)
+        found: list[Gradient] = []
+        below: tuple[int | str, ...] = (0,)
+        for layer in range(self.layers):
+            reads = below
+            for end in ("", "_reverse")[: self.directions]:
+                own = {role: places.get(role, role) for role in self.roles if role.endswith(f"_l{layer}{end}")}
+                name = f"l{layer}{end}"
+                whole = (*reads, *states, *own.values())
+                wide = ("width", self.width)
+                read = Formula.product(*every, *tall, ("C_in", self._reads(layer, x)))
+                found += [
+                    Gradient(f"input of {name}", reads, read),
+                    Gradient(f"weight_ih_{name}", (own[f"weight_ih_{name}"],), read),
+                    Gradient(f"weight_hh_{name}", (own[f"weight_hh_{name}"],), Formula.product(*every, *tall, wide)),
+                    Gradient(f"states of {name}", whole, Formula.product(*later, *tall, wide)),
+                    Gradient(f"first state of {name}", states[:1], Formula.product(*first, *tall, wide)),
+                ]
+                if self.projection:
+                    narrow = Formula.product(*every, tall[1], wide)
+                    found.append(Gradient(f"weight_hr_{name}", (own[f"weight_hr_{name}"],), narrow))
+                    found.append(Gradient(f"projected of {name}", whole, narrow))
+                below = tuple(dict.fromkeys((*below, *whole)))
+        return tuple(found)
 
     def to_torch(self, nn: Any, x: TensorSpec, *others: TensorSpec) -> Any:
         """`torch.nn.LSTM`, `GRU` or `RNN`; its states are a tuple beside the output."""

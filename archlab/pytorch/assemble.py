@@ -11,7 +11,9 @@ from torch.utils._pytree import tree_map
 
 from archlab.ir import Call, Graph, Node, Source, is_floating
 from archlab.ops import Input
-from archlab.pytorch.recorder import Recorder, Step
+from archlab.pytorch.recorder import BY_SHAPE, Recorder, Step
+from archlab.pytorch.rules.experts import assumptions
+from archlab.pytorch.rules.gradients import detached_steps
 from archlab.pytorch.spy import TracedTensor
 
 
@@ -25,7 +27,7 @@ def assemble(recorder: Recorder, label: str, outputs: Any) -> Graph:
             refs.append(recorder.traced(item).ref)
         return item
 
-    if recorder.read_guesses:
+    if recorder.read_guesses & BY_SHAPE:
         steps = [_with_guess(step) for step in steps]
     if outputs is None:
         refs = [(len(steps) - 1, 0)]
@@ -35,10 +37,12 @@ def assemble(recorder: Recorder, label: str, outputs: Any) -> Graph:
         tree_map(collect, outputs)
     names = _names(steps, [call[0].path for call in calls])
     sources = _Sources(names, steps, calls)
+    detached, assumed = detached_steps(recorder), assumptions(recorder)
     nodes, specs = [], {}
-    for name, step in zip(names, steps, strict=True):
+    for i, (name, step) in enumerate(zip(names, steps, strict=True)):
         _, _, _, op, inputs, weights, made = step
-        nodes.append(Node.assembled(name, op, tuple([(names[i], o) for i, o in inputs]), weights, sources))
+        read = tuple([(names[i], o) for i, o in inputs])
+        nodes.append(Node.assembled(name, op, read, weights, sources, i in detached, assumed.get(i, "")))
         specs[name] = made
     returned = tuple([(names[i], o) for i, o in dict.fromkeys(refs)])
     storages = recorder.storages

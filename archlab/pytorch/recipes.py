@@ -41,6 +41,8 @@ class Recipe(NamedTuple):
 
 
 RECIPES: dict[Any, Recipe] = {}
+NOTING: set[Callable[..., Any]] = set()
+"""Rules that note more than a step, such as what they assume: they run every time."""
 
 _SCALARS = frozenset([int, float, bool, str, type(None), type(Ellipsis)])
 _CONSTANTS = frozenset([torch.dtype, torch.device, torch.layout, torch.memory_format])
@@ -140,6 +142,8 @@ def _remember(r: Any, key: Any, tensors: list[Any], before: int, made: Any) -> N
     call returns all outputs.
     """
     if not r.steps or len(r.steps) == before or any(not step.op.is_kept for step in r.steps[before:-1]):
+        return
+    if key[0] in NOTING:
         return
     flat, step, number = made if isinstance(made, (tuple, list)) else (made,), r.steps[-1], len(r.steps) - 1
     if [getattr(item, "ref", None) for item in flat] != [(number, i) for i in range(len(step.outputs))]:

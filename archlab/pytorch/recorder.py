@@ -23,6 +23,9 @@ REAL_ELEMENTS = 2**20
 REAL_FLOATS = 4096
 """So are floating constants up to this size."""
 
+BY_SHAPE, EVEN_LOAD = 1, 2
+"""What known elements may rest on: inputs given by their shape alone; an even choice of experts."""
+
 
 class Step(NamedTuple):
     """One op of the trace: the module call that ran it (-1: none), what it is called, what it read and wrote.
@@ -64,7 +67,12 @@ class Recorder(TorchFunctionMode):
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
-        self.read_guesses = False
+        self.read_guesses = 0
+        self.choices: dict[int, str] = {}  # steps that choose experts, and what is assumed of them
+        self.read_choices: set[int] = set()  # steps whose elements control flow read and rest on that
+        self.watches_gradients = False
+        self.switches: list[int] = []  # steps before which the model turned gradients off, on, off, ...
+        self.turned_on = 0  # how often it turned them on where torch had turned them off
         self.ops: dict[Any, Op] = {}
         self._error = 0  # the id of what a module call raised last, and the path of that module
         self._failed = ""
@@ -141,6 +149,8 @@ class Recorder(TorchFunctionMode):
     def elements(self, twin: TracedTensor) -> Tensor | None:
         """Return the known elements of a tensor for control flow to read, None if there are none."""
         self.read_guesses |= twin.guessed
+        if twin.guessed & EVEN_LOAD:
+            self.read_choices.add(twin.ref[0])
         return twin.value
 
     def unknown(self, what: str) -> Exception:

@@ -17,7 +17,7 @@ from archlab.ops import Input
 from archlab.pytorch.assemble import assemble
 from archlab.pytorch.eager import unwrapped
 from archlab.pytorch.listening import listening
-from archlab.pytorch.recorder import Recorder, is_small
+from archlab.pytorch.recorder import BY_SHAPE, Recorder, is_small
 from archlab.pytorch.spy import NAMES
 from archlab.pytorch.walk import Walk
 
@@ -37,11 +37,13 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
     with _untouched(walk, mode):
         device = torch.device("cpu") if walk.first is None else walk.first.device
         recorder = Recorder(walk, device)
+        recorder.watches_gradients = mode == "training"
         many = len(args) > 1
         args = tuple([_given(recorder, value, f"input{i}" if many else "input") for i, value in enumerate(args)])
         kwargs = {name: _given(recorder, value, name) for name, value in kwargs.items()}
         try:
-            with listening(recorder, walk), torch.no_grad():
+            # In training a model's own `no_grad` must be seen as a change.
+            with torch.set_grad_enabled(mode == "training"), listening(recorder, walk):
                 outputs = model(*args, **kwargs)
             return assemble(recorder, label, outputs)
         except Exception as error:
@@ -69,7 +71,7 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
         if isinstance(item, Tensor) and whole and item.device.type != "meta":
             made.value = item.detach().cpu().clone()
         elif whole and is_small(spec):
-            made.value, made.guessed = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), True
+            made.value, made.guessed = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), BY_SHAPE
         return made
 
     return tree_map(stand_in, value, is_leaf=lambda v: isinstance(v, TensorSpec))

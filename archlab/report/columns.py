@@ -29,6 +29,7 @@ def _cost_column(key: str, title: str, kind: Kind, importance: int, unit: str = 
 COSTS: dict[str, CostColumn] = {
     "params": _cost_column("params", "params", "count", 8),
     "macs": _cost_column("macs", "MACs", "count", 8),
+    "backward_macs": _cost_column("backward_macs", "backward", "count", 7),
     "flops": _cost_column("flops", "FLOPs", "count", 5),
     "activations": _cost_column("activations", "activations", "count", 4),
     "bytes_moved": _cost_column("bytes_moved", "moved", "bytes", 3),
@@ -47,6 +48,8 @@ REACH: dict[str, Column] = {
 }
 """Columns of the receptive field, which layers have and blocks have not."""
 DEFAULT = ("params", "macs", "share", "flops", "activations", "bytes_moved", "intensity")
+WITH_BACKWARD = ("params", "macs", "backward_macs", *DEFAULT[2:])
+"""The columns of a profile that counts its backward pass."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def _known(names: Iterable[str], known: Sequence[str]) -> None:
 def cost_table(profile: Profile, shaping: Shaping | None = None) -> Table:
     """Return a row a layer, or a row a block, with the totals."""
     shaping = shaping or Shaping()
-    names = shaping.columns or DEFAULT
+    names = shaping.columns or (WITH_BACKWARD if profile.backward else DEFAULT)
     heads, entries = _entries(profile, shaping.depth)
     if shaping.sort is not None:
         by = COSTS["macs" if shaping.sort == SHARE.key else shaping.sort]

@@ -22,6 +22,7 @@ _SMALL = 24
 """The most layers that are shown one by one, with their products, if nothing else is asked for."""
 _METRICS = {
     "macs": "MACs",
+    "backward_macs": "  of them backward",
     "params": "params",
     "weights": "  without biases",
     "flops": "FLOPs",
@@ -58,7 +59,7 @@ def comparison_document(comparison: Comparison, shaping: Shaping | None = None, 
 def _title(comparison: Comparison) -> str:
     base, *others = (profile.subject for profile in comparison.subjects)
     inputs = dict.fromkeys(", ".join(map(str, profile.input.values())) for profile in comparison.subjects)
-    return f"{base} against {', '.join(others)} · {comparison.base.mode} · {' / '.join(inputs)}"
+    return f"{base} against {', '.join(others)} · {comparison.base.way} · {' / '.join(inputs)}"
 
 
 def headline(comparison: Comparison) -> str:
@@ -88,6 +89,8 @@ def totals(comparison: Comparison, exact: bool = False) -> Table:
     alone = len(subjects) == 2
     rows: list[list[object]] = []
     for metric, title in _METRICS.items():
+        if metric == "backward_macs" and not comparison.base.backward:
+            continue
         values = [_value(profile, metric) for profile in subjects]
         in_units = [in_bytes(v) if metric in _BYTES else human(v) for v in values]
         rounded = not exact and not alone and len(set(in_units)) == len(set(values))

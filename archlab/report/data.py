@@ -32,5 +32,6 @@ def profile_frame(profile: Profile) -> pandas.DataFrame:
     for layer in profile.layers:
         row = layer.to_dict()
         operations = row.pop("operations")
+        row.pop("gradients", None)
         rows.append({**row, **operations})
     return pandas.DataFrame(rows)

@@ -22,13 +22,23 @@ CLASS_NAMES: Mapping[str, str] = {
 }
 
 
+BACKWARD = (
+    "a contraction takes its product again for each operand that needs a gradient, as trainable parameters ask "
+    "for it; elementwise work, memory traffic and recomputation are not counted"
+)
+
+
 def explanation(profile: Profile, layer: Layer) -> Document:
     """Return how every number of one layer comes about: the rule, the symbols, the numbers put in."""
     node, cost = layer.node, layer.cost
     reads = ", ".join(f"{name} {spec}" for (name, _), spec in zip(node.inputs, layer.inputs, strict=True))
     facts = [("op", str(node.op)), ("reads", reads or "nothing"), ("writes", shape(layer)), ("rule", node.op.rule)]
+    if layer.gradients is not None:
+        facts.append(("backward", BACKWARD))
     for kind, name in CLASS_NAMES.items():
-        if kind in layer.formulas:
+        if kind == "mac" and layer.gradients:
+            facts.extend(_products(layer, layer.gradients))
+        elif kind in layer.formulas:
             facts.extend(_formula_lines(name, layer.formulas[kind]))
     terms = [f"{2 if k == 'mac' else 1}·{n:,}" if k == "mac" else f"{n:,}" for k, n in cost.operations.items() if n]
     facts.append(("FLOPs", f"{' + '.join(terms) or '0'} = {cost.flops:,}" if len(terms) > 1 else f"{cost.flops:,}"))
@@ -40,16 +50,22 @@ def explanation(profile: Profile, layer: Layer) -> Document:
     if node.op.is_view:
         facts.append(("bytes moved", "0; the output is the input's storage, or given by the caller"))
     else:
-        read = [spec.bytes for spec in dict(zip(node.inputs, layer.inputs, strict=True)).values()]
-        kept = [p.spec.bytes for p in {key: p for _, key, p in weights}.values() if not p.buffer]
+        given = (
+            node.op.fetched(i, spec, *layer.inputs) if node.op.gathers else spec
+            for i, spec in enumerate(layer.inputs)
+        )
+        read = [spec.bytes for spec in dict(zip(node.inputs, given, strict=True)).values()]
+        roles = {key: (role, p.spec) for role, key, p in weights if not p.buffer}
+        kept = [node.op.fetched(role, spec, *layer.inputs).bytes for role, spec in roles.values()]
         written = [spec.bytes for spec in layer.outputs]
+        forward = cost.flops - 2 * cost.backward_macs
         terms = [f"{size:,}" for size in [*read, *kept, *written]]
         facts.append(("bytes moved", f"{' + '.join(terms)} = {cost.bytes_moved:,} (inputs + weights + outputs)"))
-        facts.append(("intensity", f"{cost.flops:,} FLOPs / {cost.bytes_moved:,} B = {cost.intensity:.2f} FLOP/B"))
+        facts.append(("intensity", f"{forward:,} FLOPs / {cost.bytes_moved:,} B = {cost.intensity:.2f} FLOP/B"))
     share = f" ({100 * cost.macs / profile.total.macs:.2f} % of {profile.subject})" if profile.total.macs else ""
     facts.append(("share", f"{cost.macs:,} of {profile.total.macs:,} MACs{share}"))
     heads = (Column("", key="what"), Column("", key="how"))
-    return Document(f"{profile.subject} · {layer.name} · {profile.mode}", (Table(heads, facts),))
+    return Document(f"{profile.subject} · {layer.name} · {profile.way}", (Table(heads, facts),))
 
 
 def overview(profile: Profile, layers: Sequence[Layer]) -> Document:
@@ -66,7 +82,7 @@ def overview(profile: Profile, layers: Sequence[Layer]) -> Document:
         if layer.cost.macs
     ]
     table = Table(heads, rows, total=("total", sum(layer.cost.macs for layer in layers), "", ""))
-    return Document(f"{profile.subject} · {profile.mode}", (table,))
+    return Document(f"{profile.subject} · {profile.way}", (table,))
 
 
 def explanation_data(profile: Profile, layers: Sequence[Layer]) -> dict[str, Any]:
@@ -75,26 +91,41 @@ def explanation_data(profile: Profile, layers: Sequence[Layer]) -> dict[str, Any
         "schema": "archlab.explanation/1",
         "subject": profile.subject,
         "mode": profile.mode,
+        "backward": profile.backward,
         "layers": [_layer_data(profile, layer) for layer in layers],
     }
 
 
 def _layer_data(profile: Profile, layer: Layer) -> dict[str, Any]:
     weights = {role: profile.graph.params[key] for role, key in layer.node.weights.items()}
-    return {
+    data = {
         **layer.to_dict(),
         "rule": layer.node.op.rule,
-        "formulas": {
-            kind: {"symbolic": f.symbolic, "substituted": f.substituted, "value": f.value}
-            for kind, f in layer.formulas.items()
-        },
+        "formulas": _formula_data(layer.formulas),
         "weights": {role: {"key": layer.node.weights[role], **param.to_dict()} for role, param in weights.items()},
+    }
+    return data if layer.gradients is None else {**data, "gradients": _formula_data(layer.gradients)}
+
+
+def _formula_data(formulas: Mapping[str, Formula]) -> dict[str, Any]:
+    return {
+        name: {"symbolic": f.symbolic, "substituted": f.substituted, "value": f.value} for name, f in formulas.items()
     }
 
 
 def _product(shape: Shape) -> str:
     factors = "·".join(map(str, shape))
     return f"{factors} = {prod(shape):,}" if len(shape) > 1 else f"{prod(shape):,}"
+
+
+def _products(layer: Layer, gradients: Mapping[str, Formula]) -> list[tuple[str, str]]:
+    """Return the MACs of a layer as the sum of its forward product and of one product a gradient."""
+    parts = {"forward": layer.forward, **{f"gradient of {operand}": f for operand, f in gradients.items()}}
+    terms = " + ".join(f"{formula.value:,}" for formula in parts.values())
+    lines = [("MACs", f"{terms} = {layer.formula.value:,}")]
+    for name, formula in parts.items():
+        lines.extend(_formula_lines(f"  {name}", formula))
+    return lines
 
 
 def _formula_lines(name: str, formula: Formula) -> list[tuple[str, str]]:

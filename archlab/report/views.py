@@ -12,7 +12,7 @@ from archlab.report.table import Column, Document, Heading, Table, Text
 def profile_document(profile: Profile, shaping: Shaping | None = None) -> Document:
     """Return a profile's table and its totals, each with every digit."""
     return Document(
-        f"{profile.subject} · {profile.mode} · {_given(profile)}",
+        f"{profile.subject} · {profile.way} · {_given(profile)}",
         (cost_table(profile, shaping), totals_table(profile), Text(completeness(profile)), *_convention(profile)),
     )
 
@@ -55,15 +55,21 @@ def totals_table(profile: Profile) -> Table:
     peak = peak_memory(profile.graph, profile.mode)
     alive = ", ".join(f"{name} {in_bytes(size)}" for name, size in peak.alive[:4])
     more = f" and {len(peak.alive) - 4} more" if len(peak.alive) > 4 else ""
-    unread = "".join(f"; {human(parameters[k])} {k}" for k in ("frozen", "unused", "buffers") if parameters[k])
+    unread = "".join(
+        f"; {human(parameters[k])} {k}" for k in ("active", "frozen", "unused", "buffers") if parameters.get(k)
+    )
     other = ", ".join(f"{human(n)} {kind}" for kind, n in cost.operations.items() if n and kind != "mac")
+    split = f"{human(cost.macs - cost.backward_macs)} forward + {human(cost.backward_macs)} backward"
+    alone = ", forward alone" if profile.backward else ""
+    flops = f"2·MACs + {other}{alone}" if other else "2·MACs"
+    moved = f"unfused{alone}; {cost.intensity:.2f} FLOP/B"
     rows = [
-        ("MACs", human(cost.macs), f"{cost.macs:,}", ""),
-        ("FLOPs", human(cost.flops), f"{cost.flops:,}", f"2·MACs + {other}" if other else "2·MACs"),
+        ("MACs", human(cost.macs), f"{cost.macs:,}", split if profile.backward else ""),
+        ("FLOPs", human(cost.flops), f"{cost.flops:,}", flops),
         ("params", human(cost.params), f"{cost.params:,}", f"{in_bytes(cost.weight_bytes)}{unread}"),
-        ("activations", human(cost.activations), f"{cost.activations:,}", "elements that layers write"),
-        ("bytes moved", in_bytes(cost.bytes_moved), f"{cost.bytes_moved:,}", f"unfused; {cost.intensity:.2f} FLOP/B"),
-        ("peak memory", in_bytes(peak.bytes), f"{peak.bytes:,}", f"at {peak.node}: {alive}{more}"),
+        ("activations", human(cost.activations), f"{cost.activations:,}", f"elements that layers write{alone}"),
+        ("bytes moved", in_bytes(cost.bytes_moved), f"{cost.bytes_moved:,}", moved),
+        ("peak memory", in_bytes(peak.bytes), f"{peak.bytes:,}", f"at {peak.node}{alone}: {alive}{more}"),
         (
             "depth",
             str(layers.weighted),

@@ -94,15 +94,18 @@ def _parse(text: str, where: str) -> Any:
 
 
 def _node(item: Any, at: str) -> Node:
-    data = an_object(item, at, ("name", "op", "inputs"), ("weights", "train_only", "source"))
+    data = an_object(item, at, ("name", "op", "inputs"), ("weights", "train_only", "detached", "assumed", "source"))
     name = a_text(data["name"], f"{at}.name")
     at = f"{at} ({name!r})"
     weights = mapping(data.get("weights", {}), f"{at}.weights")
     keys = {role: a_text(key, f"{at}.weights[{role!r}]") for role, key in weights.items()}
-    train_only = data.get("train_only", False)
-    require(type(train_only) is bool, f"{at}.train_only", "true or false", train_only)
+    assumed = a_text(data["assumed"], f"{at}.assumed") if "assumed" in data else ""
+    tags = {tag: data.get(tag, False) for tag in ("train_only", "detached")}
+    for tag, value in tags.items():
+        require(type(value) is bool, f"{at}.{tag}", "true or false", value)
     source = fields_of(Source, data["source"], f"{at}.source") if "source" in data else None
-    return Node(name, _op(data["op"], f"{at}.op"), _refs(data["inputs"], f"{at}.inputs"), keys, train_only, source)
+    refs = _refs(data["inputs"], f"{at}.inputs")
+    return Node(name, _op(data["op"], f"{at}.op"), refs, keys, source=source, assumed=assumed, **tags)
 
 
 def _call(item: Any, place: int, at: str) -> Call:

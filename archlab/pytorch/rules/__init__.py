@@ -7,6 +7,8 @@ rules answer calls of the Python interface and, below it, of ATen.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from types import GetSetDescriptorType
 from typing import Any, NamedTuple
 
@@ -18,11 +20,18 @@ from archlab.ir import TensorSpec
 from archlab.ops.general import Unknown
 from archlab.pytorch.recipes import answered
 from archlab.pytorch.recorder import is_small
-from archlab.pytorch.rules import control, elements, layers, layout
+from archlab.pytorch.rules import control, elements, experts, gradients, layers, layout
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
 from archlab.pytorch.spy import NAMES, TracedTensor
 
-RULES: dict[str, Callable[..., Any]] = {**elements.RULES, **layout.RULES, **layers.RULES, **control.RULES}
+RULES: dict[str, Callable[..., Any]] = {
+    **elements.RULES,
+    **layout.RULES,
+    **layers.RULES,
+    **control.RULES,
+    **gradients.RULES,
+    **experts.RULES,
+}
 
 
 class Plan(NamedTuple):
@@ -155,16 +164,19 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
     with torch._C.DisableTorchFunction():
         # What is written in place is written for real: views of it share the elements.
         real = [_real(a, recorder) for a in args]
-        value = func(*real, **{k: _real(v, recorder) for k, v in kwargs.items() if k not in ("device", "out")})
-    guessed = any(_is_guessed(recorder, t) for t in tensors)
+        try:
+            value = func(*real, **{k: _real(v, recorder) for k, v in kwargs.items() if k not in ("device", "out")})
+        except NotImplementedError:  # the model's own device has the kernel, the CPU has not: nobody knows them
+            return
+    guessed = reduce(or_, (_guessed(recorder, t) for t in tensors))
     for one, known in zip(made, value, strict=False) if several else ((made, value),):
         if isinstance(known, Tensor) and tuple(known.shape) == one.spec.shape:
             one.value, one.guessed = known, guessed
 
 
-def _is_guessed(recorder: Any, tensor: Tensor) -> bool:
+def _guessed(recorder: Any, tensor: Tensor) -> int:
     twin = tensor if type(tensor) is TracedTensor else recorder.leaf(tensor)
-    return twin is not None and twin.guessed
+    return 0 if twin is None else twin.guessed
 
 
 def _is_known(recorder: Any, tensor: Tensor) -> bool:
