@@ -20,7 +20,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "ir": ("ir",),
     "ops": ("ops",),
     "transform": ("transform",),
-    "results": ("cost", "profiles", "analyses", "verifications"),
+    "results": ("cost", "profiles", "analyses", "opinions", "verifications"),
     "compare": ("comparisons",),
     "zoo": ("zoo",),
     "pytorch": ("pytorch",),
