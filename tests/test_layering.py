@@ -58,6 +58,7 @@ IN_BODIES: dict[str, set[str]] = {"sources": {"pytorch"}, "api": set(ROWS), "cli
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": ("pytorch",),
     "fvcore": ("pytorch",),
+    **dict.fromkeys(("calflops", "ptflops", "thop", "torchinfo", "torchprofile"), ("pytorch.opinions",)),
     "rich": ("report.terminal", "report.progress"),
     "pandas": ("report.data",),
     "numpy": ("analyses.exact", "sweep"),
