@@ -79,9 +79,14 @@ _LISTS = {
     "Shapes": ("Shape", MAX_TENSORS),
     "Costs": ("Cost", MAX_RANK),
     "Specs": ("Spec", MAX_TENSORS),
+    "Keys": ("Key", MAX_TENSORS),
 }
 """For a declared list: what its entries are, and how many there may be. None holds itself, so depth has an end."""
-_PAIRS = {"Cost": (("str", "int"), '["add", 3]'), "Spec": (("Shape", "str"), '[[1, 3], "float32"]')}
+_PAIRS = {
+    "Cost": (("str", "int"), '["add", 3]'),
+    "Spec": (("Shape", "str"), '[[1, 3], "float32"]'),
+    "Key": (("str", "str"), '["weight", "conv1.weight"]'),
+}
 """For a declared pair: what both are, and an example."""
 
 
