@@ -18,7 +18,8 @@ class Opinion:
 
     `layers` has the figures by module path (dots; "" is the model), each with all that is below it;
     `operators` and `unsupported` are by operator; `also` holds further figures that the tool returns.
-    `changed` says what is different about the model and the process after the run.
+    `changed` says what is different about the model and the process after the run. `facts` are of the
+    model itself, and only a forward without any counter gives them: its parameters, buffers and outputs.
     """
 
     counter: str
@@ -35,6 +36,7 @@ class Opinion:
     changed: tuple[str, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Opinion:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from archlab.pytorch.opinions.job import Job
-from archlab.pytorch.opinions.runner import COUNTERS, opinion, opinions
+from archlab.pytorch.opinions.runner import COUNTERS, FORWARD, opinion, opinions
 
-__all__ = ["COUNTERS", "Job", "opinion", "opinions"]
+__all__ = ["COUNTERS", "FORWARD", "Job", "opinion", "opinions"]

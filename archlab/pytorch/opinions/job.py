@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from archlab.ir import Graph, TensorSpec
+from archlab.ir import Graph
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,14 @@ class Job:
 
     `source` is a target without ablations and input: ``torchvision:NAME[:WEIGHTS]``, ``timm:NAME``,
     ``hf:TYPE``, ``package.module:callable`` or ``file.py:callable``, with constructor `arguments`.
-    Without inputs a model reads those of its own default, and a graph those that it names.
+    Without inputs a model reads those of its own default, and a graph those that it names. `live` is a
+    module that cannot be built anew, as `live.packed` writes it: what our own process has written.
     """
 
     source: str = ""
     graph: Graph | None = None
-    args: tuple[TensorSpec, ...] = ()
-    kwargs: Mapping[str, TensorSpec] = field(default_factory=dict)
+    live: bytes = b""
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     mode: str = "inference"

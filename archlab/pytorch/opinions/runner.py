@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -34,10 +34,16 @@ COUNTERS: Mapping[str, str] = {
 }
 """Each counter and the package that it needs."""
 
+FORWARD = "forward"
+"""What runs the model without any counter, for the facts about it."""
+
 SECONDS = 600.0
 """How long a counter may take by default."""
 
 _POLL = 0.02
+
+Told = Callable[[Sequence[str], int, int], None]
+"""Hears which counters run now, how many are done, and of how many."""
 
 
 def opinion(counter: str, job: Job, seconds: float = SECONDS) -> Opinion:
@@ -50,20 +56,25 @@ def opinion(counter: str, job: Job, seconds: float = SECONDS) -> Opinion:
 
 
 def opinions(
-    job: Job, counters: Iterable[str] = COUNTERS, seconds: float = SECONDS, at_once: int = 2
+    job: Job,
+    counters: Iterable[str] = COUNTERS,
+    seconds: float = SECONDS,
+    at_once: int = 2,
+    told: Told | None = None,
 ) -> tuple[Opinion, ...]:
     """Return what counters say of a model, in their order, never more than `at_once` running.
 
-    However this ends, no process is left behind. Raises `UsageError` for an unknown counter.
+    `told` hears which run now, how many are done and of how many. However this ends, no process is left
+    behind. Raises `UsageError` for an unknown counter.
     """
     names = list(counters)
     for name in names:
-        if name not in COUNTERS:
+        if name not in (FORWARD, *COUNTERS):
             raise UsageError(f"unknown counter {name!r}{nearest(name, COUNTERS)} (known: {', '.join(COUNTERS)})")
     found: dict[str, Opinion] = {}
     waiting = []
     for name in names:
-        if find_spec(COUNTERS[name]) is None:
+        if find_spec(COUNTERS.get(name, "torch")) is None:
             found[name] = Opinion(name, status="not installed")
         else:
             waiting.append(name)
@@ -73,6 +84,8 @@ def opinions(
             while waiting or running:
                 while waiting and len(running) < at_once:
                     running.append(_start(waiting.pop(0), job, Path(folder), seconds))
+                    if told is not None:
+                        told([run.counter for run in running], len(found), len(names))
                 time.sleep(_POLL)
                 for run in [run for run in running if run.ended()]:
                     running.remove(run)
@@ -113,11 +126,11 @@ class _Run:
         text = self.out.read_text(encoding="utf-8")
         if self.process.returncode or not text:
             return self._failed("crashed", _ending(self.process.returncode, self.err))
-        return Opinion.from_dict({**json.loads(text), "version": _version(self.counter)})
+        return Opinion.from_dict({**json.loads(text), "version": counter_version(self.counter)})
 
     def _failed(self, status: Any, error: str) -> Opinion:
         took = time.monotonic() - self.started
-        return Opinion(self.counter, _version(self.counter), status, error=error, seconds=took)
+        return Opinion(self.counter, counter_version(self.counter), status, error=error, seconds=took)
 
 
 def _start(counter: str, job: Job, folder: Path, seconds: float) -> _Run:
@@ -137,8 +150,9 @@ def _start(counter: str, job: Job, folder: Path, seconds: float) -> _Run:
     return _Run(counter, process, out, err, seconds, time.monotonic())
 
 
-def _version(counter: str) -> str:
-    return version(COUNTERS[counter])
+def counter_version(counter: str) -> str:
+    """Return the version of the package that a counter is part of."""
+    return version(COUNTERS.get(counter, "torch"))
 
 
 def _ending(code: int, err: Path) -> str:

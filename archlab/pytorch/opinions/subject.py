@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils._pytree import tree_map
 
 from archlab.errors import UsageError
 from archlab.ir import TensorSpec
@@ -22,10 +24,10 @@ class Subject(NamedTuple):
     """A model and what it is called with."""
 
     model: nn.Module
-    args: tuple[Tensor, ...]
-    kwargs: dict[str, Tensor]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
-    def positional(self) -> tuple[Tensor, ...]:
+    def positional(self) -> tuple[Any, ...]:
         """Return the inputs by position, for tools that take no names; raise `UsageError` where that cannot be."""
         if not self.kwargs:
             return self.args
@@ -35,7 +37,7 @@ class Subject(NamedTuple):
             raise UsageError(f"takes inputs by position alone, not {', '.join(self.kwargs)} by name")
         return tuple(given.values())
 
-    def named(self) -> dict[str, Tensor]:
+    def named(self) -> dict[str, Any]:
         """Return the inputs by name, for tools that take several so; raise `UsageError` where that cannot be."""
         names = [p.name for p in _parameters(self.model) if p.kind is p.POSITIONAL_OR_KEYWORD]
         if len(names) < len(self.args):
@@ -54,6 +56,8 @@ def subject(job: Job) -> Subject:
             model: Any = lower(job.graph)
         args = job.args or tuple(job.graph.inputs.values())
         kwargs = job.kwargs
+    elif job.live:
+        model, args, kwargs = pickle.loads(job.live), job.args, job.kwargs
     else:
         prefix, _, rest = job.source.partition(":")
         with real_elements():
@@ -65,14 +69,21 @@ def subject(job: Job) -> Subject:
         if not args and not kwargs:
             args = tuple(spec for name, spec in defaults.items() if not name)
             kwargs = {name: spec for name, spec in defaults.items() if name}
+    return called(model, args, kwargs, job.mode)
+
+
+def called(model: Any, args: Any, kwargs: Any, mode: str) -> Subject:
+    """Return a model put into a mode, and its inputs with elements; raise `UsageError` for what is no module."""
     if not isinstance(model, nn.Module):
-        raise UsageError(f"other counters read modules alone, not a {type(model).__name__}")
-    model.train(job.mode == "training")
-    return Subject(model, tuple(map(filled, args)), {name: filled(spec) for name, spec in kwargs.items()})
+        raise UsageError(f"reads modules alone, not a {type(model).__name__}")
+    model.train(mode == "training")
+    return Subject(model, tree_map(filled, tuple(args)), tree_map(filled, dict(kwargs)))
 
 
-def filled(spec: TensorSpec) -> Tensor:
-    """Return a tensor of that shape and type: floats one half, integers zero."""
+def filled(spec: Any) -> Any:
+    """Return a tensor of that shape and type, floats one half and integers zero; what is no spec as it is."""
+    if not isinstance(spec, TensorSpec):
+        return spec
     dtype = getattr(torch, spec.dtype)
     if dtype.is_floating_point or dtype.is_complex:
         return torch.full(spec.shape, _FILL).to(dtype)

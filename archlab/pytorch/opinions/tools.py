@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
+from archlab.ir import TensorSpec
 from archlab.opinions import Figure
+from archlab.pytorch.opinions.runner import FORWARD
 from archlab.pytorch.opinions.subject import Subject
 
 Layers = dict[str, Figure]
@@ -29,6 +32,7 @@ class Reading:
     operators: Mapping[str, Figure] = field(default_factory=dict)
     unsupported: Mapping[str, int] = field(default_factory=dict)
     also: Mapping[str, Figure] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Tool(NamedTuple):
@@ -215,7 +219,31 @@ def run_torchprofile(subject: Subject) -> Reading:
     return Reading(_whole(sum(counts.values())), operators=dict(operators), unsupported=dict(missing))
 
 
+def run_forward(subject: Subject) -> Reading:
+    """No counter: what the model keeps and returns by torch's own account, each tensor once."""
+    made = subject.model(*subject.args, **subject.kwargs)
+    returned = {id(item): item for item in tree_leaves(made) if isinstance(item, torch.Tensor)}
+    facts = {
+        "parameters": {key: held(tensor) for key, tensor in subject.model.named_parameters()},
+        "buffers": {key: held(tensor) for key, tensor in subject.model.named_buffers()},
+        "outputs": [str(spec_of(tensor)) for tensor in returned.values()],
+    }
+    return Reading(0, facts=facts)
+
+
+def spec_of(tensor: torch.Tensor) -> TensorSpec:
+    """Return a tensor's shape and type."""
+    return TensorSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+
+def held(tensor: torch.Tensor) -> str:
+    """Return what a model keeps as text: the shape, the type if it is not float32, whether it is frozen."""
+    frozen = isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+    return f"{spec_of(tensor)} frozen" if frozen else str(spec_of(tensor))
+
+
 TOOLS: Mapping[str, Tool] = {
+    FORWARD: Tool(run_forward, ""),
     "fvcore": Tool(run_fvcore, "FLOPs"),
     "torch": Tool(run_torch, "FLOPs", 2),
     "profiler": Tool(run_profiler, "FLOPs", 2),
