@@ -111,6 +111,7 @@ class Verification:
     counters: tuple[Count, ...]
     checks: tuple[Check, ...]
     agreements: tuple[Agreement, ...] = ()
+    params: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -90,7 +90,8 @@ def verify_with(
         result = Verification(graph.name, mode, profile.total.macs, table, counts, checks)
     given = expected or {}
     agreements = [agreement(each, profile, given.get(each.counter), lowered=lowered) for each in found]
-    return replace(result, agreements=tuple(sorted(agreements, key=lambda each: asked.index(each.opinion.counter))))
+    agreements.sort(key=lambda each: asked.index(each.opinion.counter))
+    return replace(result, agreements=tuple(agreements), params=profile.total.params)
 
 
 def _count(opinion: Opinion, table: tuple[Row, ...]) -> Count:

@@ -25,17 +25,15 @@ def verification_document(result: Verification) -> Document:
 
 
 def _verdict_of_all(result: Verification) -> str:
+    if not result.ok:
+        verdict = "Something is not explained."
+    elif result.agreements:
+        verdict = "Nothing is left unexplained where a counter claims what we claim."
+    else:
+        verdict = "Everything agrees or is explained."
     times = Counter(each.verdict for each in result.agreements)
-    said = ", ".join(
-        f"{count} {_PLURAL.get(verdict, verdict) if count > 1 else verdict}" for verdict, count in times.items()
-    )
-    verdict = "Everything agrees or is explained." if result.ok else "Something is not explained."
-    if not result.agreements:
-        return verdict
-    whole = (
-        "No counter that claims what we claim is left unexplained." if result.ok else "Something is not explained."
-    )
-    return f"{whole} Of {len(result.agreements)} counters: {said}."
+    said = [f"{n} {_PLURAL.get(word, word) if n > 1 else word}" for word, n in times.items()]
+    return f"{verdict} Of {len(result.agreements)} counters: {', '.join(said)}." if said else verdict
 
 
 _PLURAL = {"agrees": "agree", "differs": "differ", "as its convention says": "as their conventions say"}
@@ -43,7 +41,7 @@ _PLURAL = {"agrees": "agree", "differs": "differ", "as its convention says": "as
 
 def _agreements(result: Verification) -> tuple[Heading | Table | Text, ...]:
     """Return a row a counter, the first layer of each disagreement, what failed, and what was changed."""
-    rows: list[tuple[object, ...]] = [("archlab", "", None, "MACs", result.macs, 0, None, "", "")]
+    rows: list[tuple[object, ...]] = [("archlab", "", None, "", result.macs, 0, result.params, "", "")]
     for each in result.agreements:
         said = each.opinion
         changed = "changed the model" if said.changed else ""
