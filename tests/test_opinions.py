@@ -237,6 +237,7 @@ def linear() -> Iterator[None]:
         (lambda m: m.act.train(), "training flag changed: now training (in act)"),
         (lambda m: m.register_buffer("count", torch.zeros(1)), "keys of the state dict added: count"),
         (lambda m: setattr(m.act, "note", 1), "attributes added: note (in act)"),
+        (lambda m: setattr(m.second, "out_features", 3), "attributes replaced: out_features (in second)"),
         (lambda m: setattr(m.act, "inplace", True), "attributes replaced: inplace (in act)"),
         (lambda m: delattr(m.act, "inplace"), "attributes removed: inplace (in act)"),
         (lambda m: m.act.register_forward_hook(lambda *_: None), "hooks left: forward hook (in act)"),
@@ -267,6 +268,18 @@ def test_a_function_left_replaced_is_said() -> None:
 
 def test_a_model_that_no_longer_pickles_is_said() -> None:
     assert "no longer pickles" in _left(lambda m: setattr(m.act, "lock", threading.Lock()))
+
+
+def test_a_list_made_anew_of_the_same_things_is_no_change() -> None:
+    def again(model: Any) -> None:
+        model.lstm.to("cpu")  # which makes its lists of weights anew
+
+    class Recurs(opinionated.Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(2, 2)
+
+    assert _left(again, Recurs) == ()
 
 
 def test_a_counter_that_changes_nothing_has_changed_nothing() -> None:

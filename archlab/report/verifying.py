@@ -82,13 +82,18 @@ def _first(result: Verification) -> list[Heading | Table]:
         Column("layer", key="layer"),
         Column("archlab", "count", exact=True, key="macs"),
         Column("counter's", "count", exact=True, key="count"),
-        Column("why", importance=5, key="reason"),
+        Column("why", key="reason"),
     )
     return [Heading("The first layer where each differs, in MACs"), Table(heads, rows)] if rows else []
 
 
 def _failures(result: Verification) -> list[Heading | Table]:
-    rows = [(e.opinion.counter, e.verdict, e.opinion.error) for e in result.agreements if e.opinion.error]
+    """Return what went wrong, with the counters that it went wrong for."""
+    by_error: dict[tuple[str, str], list[str]] = {}
+    for each in result.agreements:
+        if each.opinion.error:
+            by_error.setdefault((each.verdict, each.opinion.error), []).append(each.opinion.counter)
+    rows = [(", ".join(counters), verdict, error) for (verdict, error), counters in by_error.items()]
     heads = (Column("counter", key="counter"), Column("", key="status"), Column("why", key="error"))
     return [Heading("What did not count"), Table(heads, rows)] if rows else []
 

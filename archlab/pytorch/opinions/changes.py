@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -60,7 +61,7 @@ class Snapshot:
             for name in sorted(before["attributes"].keys() - after["attributes"].keys()):
                 yield "attributes removed", name, path
             for name in sorted(before["attributes"].keys() & after["attributes"].keys()):
-                if before["attributes"][name] is not after["attributes"][name]:
+                if not _alike(before["attributes"][name], after["attributes"][name]):
                     yield "attributes replaced", name, path
             for name in _HOOKS:
                 if after[name] != before[name]:
@@ -121,6 +122,19 @@ def _module_state(module: nn.Module) -> dict[str, Any]:
     state["attributes"] = {name: value for name, value in module.__dict__.items() if name not in skipped}
     state["training"], state["class"] = module.training, type(module)
     return state
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Return whether two values are the same thing, or plain data or lists of the same things."""
+    if a is b or type(a) is not type(b):
+        return a is b
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
+    if isinstance(a, weakref.ref):
+        return a() is b()
+    return isinstance(a, (bool, int, float, str, bytes)) and a == b
 
 
 def _tensors(model: nn.Module) -> dict[tuple[str, str], Tensor]:
