@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -141,14 +141,62 @@ def lower(subject: Subject, device: Any = None) -> torch.nn.Module:
     return lower_graph(_graph(subject), device)
 
 
-def verify(subject: Subject, *, mode: str = "inference") -> Verification:
-    """Return a target's or a graph's counts beside those of torch's and fvcore's counters, layer by layer.
+def verify(
+    subject: Any,
+    *args: Any,
+    mode: str = "inference",
+    inputs: Any = None,
+    arguments: Mapping[str, Any] | None = None,
+    counters: Iterable[str] | None = None,
+    expected: Mapping[str, int | float] | None = None,
+    seconds: float = 600,
+    told: Callable[[Sequence[str], int, int], None] | None = None,
+    **kwargs: Any,
+) -> Verification:
+    """Return our counts beside those of every counter that is installed, each run in a process of its own.
 
-    Runs on the meta device; nothing is allocated.
+    `subject` is a target (with `inputs` and `arguments` as `load` takes them), a graph, or a module with
+    its inputs. Another process builds a target's model anew; a module travels there without the elements
+    of its large tensors, and where it cannot be found by name, torch's and fvcore's counters run here on
+    a copy. `counters` are the names of those to ask, `seconds` what each may take. `expected` is what a
+    counter's convention says that it prints. Raises as `load` and `trace` do.
     """
-    from archlab.pytorch.verify import verify as verify_graph
+    from functools import partial
 
-    return verify_graph(_graph(subject, mode), mode)
+    from archlab.pytorch.opinions import Job, opinions
+    from archlab.pytorch.verify import verify_with
+
+    if callable(subject) and not isinstance(subject, Graph):
+        from archlab.pytorch.opinions.live import ask_live
+
+        graph = trace(subject, *args, mode=mode, inputs=inputs, **kwargs)
+        given = (args, kwargs) if inputs is None else inputs
+        ask = partial(ask_live, subject, given, mode, seconds=seconds, told=told)
+        return verify_with(graph, ask, mode, counters, expected)
+    if args or kwargs:
+        raise UsageError("only a model takes inputs here; resize a target with @ or inputs=")
+    graph, job = _rebuildable(subject, inputs or (), arguments, mode)
+    lowered = job is None
+    job = job or Job(graph=graph, mode=mode)
+    ask = partial(opinions, job, seconds=seconds, told=told)
+    return verify_with(graph, ask, mode, counters, expected, lowered=lowered)
+
+
+def _rebuildable(
+    subject: Any, inputs: Iterable[str], arguments: Mapping[str, Any] | None, mode: str
+) -> tuple[Graph, Any]:
+    """Return a graph, and the job that builds the model which it is the trace of, or None where it is none."""
+    if isinstance(subject, (str, os.PathLike)):
+        from archlab.pytorch.opinions import Job
+        from archlab.sources.target import load_model
+
+        text = os.fspath(subject)
+        found = load_model(text, inputs, arguments, mode)
+        if found is None:
+            return load(text, inputs=inputs, arguments=arguments, mode=mode), None
+        graph, model = found
+        return graph, Job(model.source, None, b"", model.args, model.kwargs, model.arguments, mode)
+    return _graph(subject, mode), None
 
 
 def reconcile(subject: Any, *args: Any, claimed: str | None = None, **kwargs: Any) -> Reconciliation:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from archlab.opinions import Figure, Opinion
 
 UNEXPLAINED = "unexplained"
 
@@ -52,6 +54,44 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Disagreement:
+    """The first layer, as the model runs, where a counter's figure is not ours: both in MACs, and why if known.
+
+    What other layers below it count is left out of both figures.
+    """
+
+    layer: str
+    ours: Figure
+    theirs: Figure
+    reason: str = ""
+
+
+Verdict = Literal[
+    "agrees", "explained", "as its convention says", "differs", "UNEXPLAINED",
+    "crashed", "timed out", "not installed", "not run",
+]  # fmt: skip
+"""What comes of comparing a counter's figure with ours; only the fifth is held against anyone."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One counter's opinion beside ours: its verdict, the difference in MACs, and the first layer of it.
+
+    `first` is None where nothing differs, or where the counter has no figures by layer.
+    """
+
+    opinion: Opinion
+    verdict: Verdict
+    difference: Figure | None = None
+    first: Disagreement | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it agrees, is explained, or claims something else."""
+        return self.verdict != "UNEXPLAINED"
+
+
+@dataclass(frozen=True)
 class Check:
     """One thing compared with torch: what, whether it agrees, and how much was compared or what differs."""
 
@@ -70,11 +110,17 @@ class Verification:
     rows: tuple[Row, ...]
     counters: tuple[Count, ...]
     checks: tuple[Check, ...]
+    agreements: tuple[Agreement, ...] = ()
+    params: int | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether every check holds and every figure is ours or explained."""
-        return all(check.ok for check in self.checks) and all(r.ok for row in self.rows for r in row.readings)
+        """Whether every check holds and every figure is ours or explained; a counter may fail."""
+        if not all(check.ok for check in self.checks) or not all(each.ok for each in self.agreements):
+            return False
+        if self.agreements:  # these weigh the same differences, and conventions beside
+            return True
+        return all(r.ok for row in self.rows for r in row.readings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verification as plain data, schema ``archlab.verification/1``."""

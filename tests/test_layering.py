@@ -20,7 +20,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "ir": ("ir",),
     "ops": ("ops",),
     "transform": ("transform",),
-    "results": ("cost", "profiles", "analyses", "verifications", "reconciliations"),
+    "results": ("cost", "profiles", "analyses", "opinions", "verifications", "reconciliations"),
     "compare": ("comparisons",),
     "zoo": ("zoo",),
     "pytorch": ("pytorch",),
@@ -58,6 +58,7 @@ IN_BODIES: dict[str, set[str]] = {"sources": {"pytorch"}, "api": set(ROWS), "cli
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": ("pytorch",),
     "fvcore": ("pytorch",),
+    **dict.fromkeys(("calflops", "ptflops", "thop", "torchinfo", "torchprofile"), ("pytorch.opinions",)),
     "rich": ("report.terminal", "report.progress"),
     "pandas": ("report.data",),
     "numpy": ("analyses.exact", "sweep"),

@@ -27,10 +27,11 @@ from archlab.cli.options import (
     TopOption,
     chosen_format,
     complete_target,
+    constructor_arguments,
     load,
     names,
 )
-from archlab.cli.output import emit, finish
+from archlab.cli.output import emit, finish, progress
 
 app = typer.Typer(
     name="archlab",
@@ -185,16 +186,32 @@ def verify(
     input: InputOption = None,
     arg: ArgOption = None,
     mode: ModeOption = Mode.inference,
+    counters: Annotated[
+        str | None, typer.Option("--counters", metavar="NAMES", help="Only these counters, such as torch,thop.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="How long each counter may take.")] = 600,
     exact: ExactOption = False,
     format: FormatOption = Format.terminal,
     json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Count with torch's and fvcore's counters, too; exit with 1 if a difference has no reason."""
+    """Ask every other counter that is installed, too; exit with 1 if a difference has no reason.
+
+    Each runs in a process of its own: one that crashes, hangs or changes the model is reported.
+    """
     from archlab import api
     from archlab.report.verifying import verification_document
 
-    result = api.verify(load(target, input, arg, mode), mode=mode.value)
+    with progress() as show:
+        result = api.verify(
+            target,
+            mode=mode.value,
+            inputs=input,
+            arguments=constructor_arguments(arg or []),
+            counters=None if counters is None else names(counters),
+            seconds=seconds,
+            told=lambda running, done, all: show(f"counting with {' and '.join(running)} ({done} of {all} done)"),
+        )
     emit(verification_document(result), chosen_format(format, json), output, exact, data=result.to_dict)
     finish(not result.ok, 1)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -62,6 +63,22 @@ def print_text(text: str) -> None:
         if isinstance(error, BrokenPipeError):  # whoever read has seen enough
             raise typer.Exit(0) from None
         raise OutputError(f"cannot write to standard output: {error.strerror}") from None
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Give a function that shows one line on standard error, if a person looks at it, until the work is done."""
+    shown = sys.stderr is not None and sys.stderr.isatty()
+
+    def show(text: str) -> None:
+        if shown:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        show("")
 
 
 def finish(failed: bool, code: int = 4) -> None:

@@ -8,11 +8,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from archlab.errors import ReadError, UsageError, nearest
 from archlab.ir import TensorSpec
@@ -191,6 +193,9 @@ def _library(module: str, package: str) -> Any:
 def _built(build: Callable[[], Any], what: str) -> Any:
     """Return a model built on the meta device; one that needs elements is built without initialisation first."""
     try:
+        if _real.get():
+            with _no_initialisation(), _Unfilled():
+                return build()
         try:
             with torch.device("meta"):
                 return build()
@@ -203,6 +208,34 @@ def _built(build: Callable[[], Any], what: str) -> Any:
             raise
         kind = UsageError if isinstance(error, TypeError) else ReadError
         raise kind(f"{what}: the constructor failed: {type(error).__name__}: {error}") from error
+
+
+_real: ContextVar[bool] = ContextVar("real", default=False)
+
+
+@contextmanager
+def real_elements() -> Iterator[None]:
+    """Build models with real elements: weights that a constructor would draw are zeros, all else as it says.
+
+    Such zeros take no memory before something is written to them.
+    """
+    token = _real.set(True)
+    try:
+        yield
+    finally:
+        _real.reset(token)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Makes zeros of what is left empty, and draws nothing."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in _DRAWS:
+            return args[0]
+        return (torch.zeros if function is torch.empty else function)(*args, **(kwargs or {}))
+
+
+_DRAWS = frozenset((Tensor.normal_, Tensor.uniform_, Tensor.random_, Tensor.exponential_, Tensor.erfinv_))
 
 
 @contextmanager

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from archlab.ir import Graph, Param, TensorSpec
-from archlab.profiles import Layer, profile_graph
+from archlab.opinions import Figure, Opinion
+from archlab.profiles import Layer, Profile, profile_graph
+from archlab.pytorch.agreement import SAME_CLAIM, agreement, rows
 from archlab.pytorch.counters import COUNTERS, quiet
 from archlab.pytorch.lower import LoweredGraph, lower
-from archlab.pytorch.reasons import explain
+from archlab.pytorch.opinions import COUNTERS as ALL
+from archlab.pytorch.opinions import FORWARD
+from archlab.pytorch.reasons import explain, leading_to_outputs
 from archlab.verifications import UNEXPLAINED, Check, Count, Reading, Row, Verification
+
+EVALUATING = frozenset(("thop", "ptflops", "ptflops-aten", "calflops"))
+"""The counters that put every model into evaluation first."""
 
 
 def verify(graph: Graph, mode: str = "inference") -> Verification:
@@ -40,7 +48,7 @@ def verify(graph: Graph, mode: str = "inference") -> Verification:
             else:
                 counts.append(count)
                 checks.append(_attribution(count))
-    returned = _leading_to_outputs(profile.graph)
+    returned = leading_to_outputs(profile.graph)
     rows = []
     for layer in layers:
         readings = tuple(_reading(layer, count, layer.name in returned) for count in counts)
@@ -48,18 +56,76 @@ def verify(graph: Graph, mode: str = "inference") -> Verification:
     return Verification(graph.name, mode, profile.total.macs, tuple(rows), tuple(counts), tuple(checks))
 
 
+def verify_with(
+    graph: Graph,
+    ask: Callable[[Iterable[str]], tuple[Opinion, ...]],
+    mode: str = "inference",
+    counters: Iterable[str] | None = None,
+    expected: Mapping[str, Figure] | None = None,
+    *,
+    lowered: bool = False,
+) -> Verification:
+    """Compare a graph with what `ask` says that every counter (all if None) says of its model.
+
+    A graph that the counters read `lowered` is compared with its module layer by layer, too (see
+    `verify`); a traced one with the model that it was traced from, module by module. `expected` is what
+    each counter's own convention says that it prints, in its unit. Raises `UsageError` for an unknown
+    counter or mode.
+    """
+    asked = tuple(ALL if counters is None else counters)
+    skipped = tuple(name for name in asked if mode == "training" and name in EVALUATING)
+    running = tuple(name for name in asked if name not in skipped)
+    profile = profile_graph(graph, mode)
+    found = tuple(Opinion(name, status="not run", error="counts in evaluation alone") for name in skipped)
+    if lowered:
+        result = verify(graph, mode)
+        found += ask(running)
+    else:
+        forward, *others = ask((FORWARD, *running))
+        found += tuple(others)
+        layered = tuple(o for o in found if o.counter in SAME_CLAIM and o.status == "counted")
+        table = rows(layered, profile)
+        counts = tuple(_count(opinion, table) for opinion in layered)
+        checks = tuple(_facts(profile, forward))
+        result = Verification(graph.name, mode, profile.total.macs, table, counts, checks)
+    given = expected or {}
+    agreements = [agreement(each, profile, given.get(each.counter), lowered=lowered) for each in found]
+    agreements.sort(key=lambda each: asked.index(each.opinion.counter))
+    return replace(result, agreements=tuple(agreements), params=profile.total.params)
+
+
+def _count(opinion: Opinion, table: tuple[Row, ...]) -> Count:
+    figures = {row.name: r.count for row in table for r in row.readings if r.counter == opinion.counter}
+    return Count(opinion.counter, opinion.version, int(opinion.macs or 0), figures)
+
+
+def _facts(profile: Profile, forward: Opinion) -> Iterable[Check]:
+    """Compare what a trace says of a model with what the model says when it runs."""
+    if forward.status == "not run":
+        yield Check("forward", True, f"not run: {forward.error}")
+        return
+    if forward.status != "counted":
+        yield Check("forward", False, forward.error)
+        return
+    graph, facts = profile.graph, forward.facts
+    for name, buffer in (("parameters", False), ("buffers", True)):
+        ours = {key: _kept(param) for key, param in graph.params.items() if param.buffer == buffer}
+        yield _compared(name, ours, facts[name])
+    ours, theirs = (
+        {f"output {i}": shown for i, shown in enumerate(each)}
+        for each in (map(str, graph.output_specs), facts["outputs"])
+    )
+    found = _compared("outputs", ours, theirs)
+    if not found.ok and profile.assumed:
+        assumed = ", ".join(profile.assumed)
+        found = Check(found.name, True, f"depend on elements, so no comparison: {assumed}")
+    yield found
+
+
 def _reading(layer: Layer, count: Count, returned: bool) -> Reading:
     counted, ours = count.layers[layer.name], layer.cost.macs
     reason = "" if counted == ours else explain(layer, count, returned=returned) or UNEXPLAINED
     return Reading(count.name, counted, counted - ours, reason)
-
-
-def _leading_to_outputs(graph: Graph) -> set[str]:
-    names = {name for name, _ in graph.outputs}
-    for node in reversed(graph.nodes):
-        if node.name in names:
-            names.update(name for name, _ in node.inputs)
-    return names
 
 
 def _parameters(graph: Graph, module: LoweredGraph) -> Iterable[Check]:

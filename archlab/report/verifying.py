@@ -10,19 +10,98 @@ from archlab.verifications import Row, Verification
 
 def verification_document(result: Verification) -> Document:
     """Return how far independent counters agree, and the reason for each difference."""
-    verdict = "Everything agrees or is explained." if result.ok else "Something is not explained."
+    counters = _agreements(result) if result.agreements else (_totals(result),)
     return Document(
         f"{result.subject} · {result.mode}",
         (
-            Text(verdict),
-            _totals(result),
+            Text(_verdict_of_all(result)),
+            *counters,
             Heading("Compared with torch's own module"),
             _checks(result),
-            Heading("Layer by layer"),
-            _layers(result),
+            *_layers(result),
             *_reasons(result),
         ),
     )
+
+
+def _verdict_of_all(result: Verification) -> str:
+    if not result.ok:
+        verdict = "Something is not explained."
+    elif result.agreements:
+        verdict = "Nothing is left unexplained where a counter claims what we claim."
+    else:
+        verdict = "Everything agrees or is explained."
+    times = Counter(each.verdict for each in result.agreements)
+    said = [f"{n} {_PLURAL.get(word, word) if n > 1 else word}" for word, n in times.items()]
+    return f"{verdict} Of {len(result.agreements)} counters: {', '.join(said)}." if said else verdict
+
+
+_PLURAL = {"agrees": "agree", "differs": "differ", "as its convention says": "as their conventions say"}
+
+
+def _agreements(result: Verification) -> tuple[Heading | Table | Text, ...]:
+    """Return a row a counter, the first layer of each disagreement, what failed, and what was changed."""
+    rows: list[tuple[object, ...]] = [("archlab", "", None, "", result.macs, 0, result.params, "", "")]
+    for each in result.agreements:
+        said = each.opinion
+        changed = "changed the model" if said.changed else ""
+        verdict = ", ".join(word for word in (each.verdict, changed) if word)
+        numbers = (said.total, said.unit if said.total is not None else "", said.macs, each.difference, said.params)
+        rows.append((said.counter, said.version, *numbers, _layers_equal(result, said.counter), verdict))
+    heads = (
+        Column("counter", key="counter"),
+        Column("version", importance=2, key="version"),
+        Column("prints", "count", importance=5, exact=True, key="total"),
+        Column("unit", importance=5, key="unit"),
+        Column("as MACs", "count", exact=True, key="macs"),
+        Column("difference", "count", exact=True, key="difference"),
+        Column("params", "count", importance=3, exact=True, key="params"),
+        Column("layers equal", importance=4, key="layers_equal"),
+        Column("", key="verdict"),
+    )
+    return (Table(heads, rows), *_first(result), *_failures(result), *_changes(result))
+
+
+def _layers_equal(result: Verification, counter: str) -> str:
+    readings = [reading for row in result.rows for reading in row.readings if reading.counter == counter]
+    equal = sum(not reading.difference for reading in readings)
+    return f"{equal} of {len(readings)}" if readings else ""
+
+
+def _first(result: Verification) -> list[Heading | Table]:
+    differing = [each for each in result.agreements if each.difference or each.first]
+    rows = []
+    for each in differing:
+        if each.first is None:
+            where: tuple[object, ...] = ("has no figures by layer", None, None, "")
+        else:
+            where = (each.first.layer, each.first.ours, each.first.theirs, each.first.reason)
+        rows.append((each.opinion.counter, *where))
+    heads = (
+        Column("counter", key="counter"),
+        Column("layer", key="layer"),
+        Column("archlab", "count", exact=True, key="macs"),
+        Column("counter's", "count", exact=True, key="count"),
+        Column("why", key="reason"),
+    )
+    return [Heading("The first layer where each differs, in MACs"), Table(heads, rows)] if rows else []
+
+
+def _failures(result: Verification) -> list[Heading | Table]:
+    """Return what went wrong, with the counters that it went wrong for."""
+    by_error: dict[tuple[str, str], list[str]] = {}
+    for each in result.agreements:
+        if each.opinion.error:
+            by_error.setdefault((each.verdict, each.opinion.error), []).append(each.opinion.counter)
+    rows = [(", ".join(counters), verdict, error) for (verdict, error), counters in by_error.items()]
+    heads = (Column("counter", key="counter"), Column("", key="status"), Column("why", key="error"))
+    return [Heading("What did not count"), Table(heads, rows)] if rows else []
+
+
+def _changes(result: Verification) -> list[Heading | Table]:
+    rows = [(each.opinion.counter, change) for each in result.agreements for change in each.opinion.changed]
+    heads = (Column("counter", key="counter"), Column("what is different afterwards", key="changed"))
+    return [Heading("What counters did to the model"), Table(heads, rows)] if rows else []
 
 
 def _totals(result: Verification) -> Table:
@@ -50,8 +129,10 @@ def _checks(result: Verification) -> Table:
     return Table((Column("what", key="what"), Column("", key="verdict"), Column("detail", key="detail")), rows)
 
 
-def _layers(result: Verification) -> Table:
+def _layers(result: Verification) -> list[Heading | Table]:
     """Return the layers that someone counts something for; the others are 0 for all."""
+    if not result.rows:
+        return []
     names = [count.name for count in result.counters]
     shown = [row for row in result.rows if row.macs or any(reading.difference for reading in row.readings)]
     rows = [(row.name, row.macs, *(reading.count for reading in row.readings), _verdict(row)) for row in shown]
@@ -60,7 +141,8 @@ def _layers(result: Verification) -> Table:
         *(Column(name, "count", exact=True, key=name) for name in ("archlab", *names)),
         Column("", key="verdict"),
     )
-    return Table(heads, rows, total=("total", result.macs, *(count.total for count in result.counters), ""))
+    whole = ("total", result.macs, *(count.total for count in result.counters), "")
+    return [Heading("Layer by layer"), Table(heads, rows, total=whole)]
 
 
 def _verdict(row: Row) -> str:
@@ -75,7 +157,7 @@ def _reasons(result: Verification) -> list[Heading | Table]:
     readings = [(row, reading) for row in result.rows for reading in row.readings if reading.difference]
     if not readings:
         return []
-    rule = {reading.reason: reading.reason.partition(":")[0] for _, reading in readings}
+    rule = {reading.reason: reading.reason.partition(": ")[0] for _, reading in readings}
     times = Counter(rule[reading.reason] for _, reading in readings)
     sums: Counter[str] = Counter()
     examples: dict[str, str] = {}

@@ -18,15 +18,24 @@ def load_model(source: str, asked: Sequence[Asked], arguments: Mapping[str, Any]
     Inputs without a name go by position, those with one by keyword; what is asked for replaces the
     model's own default. Raises `UsageError` where there is none and none was given.
     """
-    from archlab.pytorch.models import BUILDERS, module_model
     from archlab.pytorch.trace import trace
+
+    model, positional, named = built(source, asked, arguments)
+    return trace(model, mode=mode, inputs=(positional, named))
+
+
+def built(
+    source: str, asked: Sequence[Asked], arguments: Mapping[str, Any]
+) -> tuple[Any, tuple[TensorSpec, ...], dict[str, TensorSpec]]:
+    """Return a model, and its inputs by position and by name; raise as `load_model` does."""
+    from archlab.pytorch.models import BUILDERS, module_model
 
     prefix, _, rest = source.partition(":")
     model, defaults = BUILDERS[prefix](rest, arguments) if prefix in BUILDERS else module_model(source, arguments)
     positional, named = _inputs(source, asked, defaults)
     if not positional and not named:
         raise UsageError(f"{source}: what does it read? give its input, such as --input 1x3x224x224")
-    return trace(model, mode=mode, inputs=(tuple(positional), named))
+    return model, tuple(positional), named
 
 
 def _inputs(

@@ -74,6 +74,36 @@ def load(
     return graph.named(text)
 
 
+@dataclass(frozen=True)
+class Model:
+    """A model that can be built once more: its source and constructor arguments, and what it was traced with."""
+
+    source: str
+    arguments: Mapping[str, Any]
+    args: tuple[TensorSpec, ...]
+    kwargs: Mapping[str, TensorSpec]
+
+
+def load_model(
+    text: str, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None, mode: str = "inference"
+) -> tuple[Graph, Model] | None:
+    """Return the trace of a model as it is, and the model itself; None where a target names anything else.
+
+    The arguments, and what is raised, are those of `load`.
+    """
+    target = parse(text)
+    if not _names_model(target.source) or target.ablations:
+        return None
+    from archlab.pytorch.trace import trace
+    from archlab.sources.models import built
+
+    asked = [_asked("@", target.input)] if target.input else []
+    asked += [_asked("--input ", given) for given in inputs]
+    model, args, kwargs = built(target.source, asked, arguments or {})
+    graph = trace(model, mode=mode, inputs=(args, kwargs)).named(text)
+    return graph, Model(target.source, arguments or {}, args, kwargs)
+
+
 def _names_model(source: str) -> bool:
     return ":" in source and not os.path.isfile(source)
 
