@@ -148,7 +148,6 @@ def verify(
     inputs: Any = None,
     arguments: Mapping[str, Any] | None = None,
     counters: Iterable[str] | None = None,
-    expected: Mapping[str, int | float] | None = None,
     seconds: float = 600,
     told: Callable[[Sequence[str], int, int], None] | None = None,
     **kwargs: Any,
@@ -158,8 +157,7 @@ def verify(
     `subject` is a target (with `inputs` and `arguments` as `load` takes them), a graph, or a module with
     its inputs. Another process builds a target's model anew; a module travels there without the elements
     of its large tensors, and where it cannot be found by name, torch's and fvcore's counters run here on
-    a copy. `counters` are the names of those to ask, `seconds` what each may take. `expected` is what a
-    counter's convention says that it prints. Raises as `load` and `trace` do.
+    a copy. `counters` are the names of those to ask, `seconds` what each may take. Raises as `load` and `trace` do.
     """
     from functools import partial
 
@@ -172,14 +170,14 @@ def verify(
         graph = trace(subject, *args, mode=mode, inputs=inputs, **kwargs)
         given = (args, kwargs) if inputs is None else inputs
         ask = partial(ask_live, subject, given, mode, seconds=seconds, told=told)
-        return verify_with(graph, ask, mode, counters, expected)
+        return verify_with(graph, ask, mode, counters)
     if args or kwargs:
         raise UsageError("only a model takes inputs here; resize a target with @ or inputs=")
     graph, job = _rebuildable(subject, inputs or (), arguments, mode)
     lowered = job is None
     job = job or Job(graph=graph, mode=mode)
     ask = partial(opinions, job, seconds=seconds, told=told)
-    return verify_with(graph, ask, mode, counters, expected, lowered=lowered)
+    return verify_with(graph, ask, mode, counters, lowered=lowered)
 
 
 def _rebuildable(

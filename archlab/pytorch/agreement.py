@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from archlab.analyses.conventions import Tally
 from archlab.ir import Graph
 from archlab.opinions import Figure, Opinion
 from archlab.profiles import Layer, Profile
@@ -31,11 +32,11 @@ class Part:
 
 
 def agreement(
-    opinion: Opinion, profile: Profile, expected: Figure | None = None, *, lowered: bool = False
+    opinion: Opinion, profile: Profile, expected: Tally | None = None, *, lowered: bool = False
 ) -> Agreement:
     """Return what comes of comparing an opinion with our counts.
 
-    `expected` is what the counter's convention says that it prints. `lowered` says that the counter read
+    `expected` is what the counter's convention makes of the profile. `lowered` says that the counter read
     the lowered graph, whose modules are named as our layers are.
     """
     if opinion.status != "counted" or opinion.total is None or opinion.macs is None:
@@ -46,11 +47,13 @@ def agreement(
     reasons = {part.path: reason(part, opinion, profile.graph) for part in differing}
     agrees = not difference and not (opinion.counter in SAME_CLAIM and differing)
     verdict: Verdict
+    foreseen = False
     if agrees:
         verdict = "agrees"
     elif differing and all(reasons.values()) and opinion.counter in SAME_CLAIM:
         verdict = "explained"
-    elif expected is not None and expected == opinion.total:
+    elif expected is not None and expected.reported == opinion.total:
+        foreseen = True
         verdict = "as its convention says"
     else:
         verdict = "UNEXPLAINED" if opinion.counter in SAME_CLAIM else "differs"
@@ -58,7 +61,8 @@ def agreement(
     first = None
     if unclear and not agrees:
         part = unclear[0]
-        first = Disagreement(part.name, part.ours, part.theirs, reasons[part.path])
+        why = reasons[part.path] or (_said(expected, part) if foreseen else "")
+        first = Disagreement(part.name, part.ours, part.theirs, why)
     return Agreement(opinion, verdict, difference, first)
 
 
@@ -124,6 +128,12 @@ def reason(part: Part, opinion: Opinion, graph: Graph) -> str:
     if opinion.counter not in SAME_CLAIM or not isinstance(part.theirs, int):
         return ""
     return explain_together(part.layers, opinion.counter, part.theirs, opinion.unsupported, graph)
+
+
+def _said(tally: Tally | None, part: Part) -> str:
+    """Return the reason that a convention gives for a part's layers, or for the module itself."""
+    names = {part.name, *(layer.name for layer in part.layers)}
+    return next((item.reason for item in tally.items if item.layer in names), "") if tally is not None else ""
 
 
 def _path(layer: Layer, lowered: bool) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from archlab.analyses.conventions import Tally, tallies
 from archlab.ir import Graph, Param, TensorSpec
-from archlab.opinions import Figure, Opinion
+from archlab.opinions import Opinion
 from archlab.profiles import Layer, Profile, profile_graph
 from archlab.pytorch.agreement import SAME_CLAIM, agreement, rows
 from archlab.pytorch.counters import COUNTERS, quiet
@@ -61,7 +62,7 @@ def verify_with(
     ask: Callable[[Iterable[str]], tuple[Opinion, ...]],
     mode: str = "inference",
     counters: Iterable[str] | None = None,
-    expected: Mapping[str, Figure] | None = None,
+    expected: Mapping[str, Tally] | None = None,
     *,
     lowered: bool = False,
 ) -> Verification:
@@ -69,8 +70,8 @@ def verify_with(
 
     A graph that the counters read `lowered` is compared with its module layer by layer, too (see
     `verify`); a traced one with the model that it was traced from, module by module. `expected` is what
-    each counter's own convention says that it prints, in its unit. Raises `UsageError` for an unknown
-    counter or mode.
+    conventions make of it by counter, all of ours if None. Raises `UsageError` for an unknown counter or
+    mode.
     """
     asked = tuple(ALL if counters is None else counters)
     skipped = tuple(name for name in asked if mode == "training" and name in EVALUATING)
@@ -88,8 +89,9 @@ def verify_with(
         counts = tuple(_count(opinion, table) for opinion in layered)
         checks = tuple(_facts(profile, forward))
         result = Verification(graph.name, mode, profile.total.macs, table, counts, checks)
-    given = expected or {}
-    agreements = [agreement(each, profile, given.get(each.counter), lowered=lowered) for each in found]
+    if expected is None:
+        expected = {each.convention.name: each for each in tallies(profile)}
+    agreements = [agreement(each, profile, expected.get(each.counter), lowered=lowered) for each in found]
     agreements.sort(key=lambda each: asked.index(each.opinion.counter))
     return replace(result, agreements=tuple(agreements), params=profile.total.params)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,10 @@ def claim_of(text: str) -> Claim:
 
 @dataclass(frozen=True)
 class Match:
-    """A combination that gives a number: its value, the rule, and what departs from the plain way of counting."""
+    """A combination that gives a number: its value, the rule, and what departs from the plain way of counting.
+
+    `also` are other rules that give the same value.
+    """
 
     value: int
     rule: str
@@ -74,6 +77,12 @@ class Match:
     said: str
     fit: str
     distance: float
+    also: tuple[str, ...] = ()
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Every rule that gives this very value, the plainest first."""
+        return (self.rule, *self.also)
 
     @property
     def departures(self) -> int:
@@ -95,7 +104,7 @@ class Match:
         return {
             "value": self.value,
             "unit": self.unit,
-            "rule": self.rule,
+            "rules": list(self.rules),
             "input": {name: str(spec) for name, spec in self.variant.profile.input.items()},
             "departures": [*self.variant.departures, *([self.said] if self.said else [])],
             "fit": self.fit,
@@ -115,8 +124,14 @@ def search(claim: Claim, variants: Iterable[Variant]) -> list[Match]:
                 distance = abs(float(Decimal(value) / scale / claim.number) - 1)
                 found.append(Match(value, rule, unit, variant, scale, said, claim.fits(value, scale), distance))
     found.sort(key=lambda match: (not match.fit, match.distance, match.departures))
-    seen: set[tuple[int, int]] = set()
-    return [m for m in found if not ((m.value, m.scale) in seen or seen.add((m.value, m.scale)))]  # type: ignore[func-returns-value]
+    alike: dict[tuple[int, int], list[Match]] = {}
+    for match in found:
+        alike.setdefault((match.value, match.scale), []).append(match)
+    return [replace(first, also=_others(first, rest)) for first, *rest in alike.values()]
+
+
+def _others(first: Match, rest: list[Match]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(m.rule for m in rest if m.variant is first.variant and m.rule != first.rule))
 
 
 def figures(profile: Profile) -> Iterable[tuple[str, str, int]]:

@@ -79,7 +79,9 @@ RECIPES: Mapping[str, Callable[[Profile], int]] = {
     "2·MACs + 1 per bias": lambda p: 2 * _macs(p) + biases(p),
     "2·MACs + 1 per bias and pool position": lambda p: 2 * _macs(p) + biases(p) + windows(p),
     "2·MACs + 1 per bias, ReLU and pool position": lambda p: 2 * _macs(p) + biases(p) + relus(p) + windows(p),
-    "2·MACs + 1 per bias, ReLU and pooled input": lambda p: 2 * _macs(p) + biases(p) + relus(p) + pooled(p),
+    "2·MACs + 1 per convolution's bias, ReLU and pooled input": lambda p: (
+        2 * _macs(p) + _convolution_biases(p) + relus(p) + pooled(p)
+    ),
     "half of 2·MACs + 1 per ReLU and pool position": lambda p: (2 * _macs(p) + relus(p) + windows(p)) // 2,
     "MACs of convolutions alone": convolutions,
     "2·MACs of convolutions alone": lambda p: 2 * convolutions(p),
