@@ -1,4 +1,4 @@
-"""`python -m tests.peer_readings TOOL`: what one counter prints for each small model, as JSON, each in its own fork.
+"""`python -m tests.peer_readings TOOL SET`: what one counter prints for each model of a set, as JSON, each in a fork.
 
 A model that the counter cannot count reads as the name of its error.
 """
@@ -103,12 +103,12 @@ def reading(read: Read, make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    from tests.small_models import SMALL
+    from tests.small_models import SETS
 
-    tool = TOOLS[sys.argv[1]]
+    tool, models = TOOLS[sys.argv[1]], SETS[sys.argv[2]]
     with contextlib.redirect_stdout(io.StringIO()):
         tool(nn.Linear(1, 1), (zeros(1, 1),))  # what it imports, it imports once, and not in every fork
-    print(json.dumps({name: reading(tool, make) for name, make in SMALL.items()}))
+    print(json.dumps({name: reading(tool, make) for name, make in models.items()}))
 
 
 if __name__ == "__main__":

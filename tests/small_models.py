@@ -162,3 +162,17 @@ SMALL: dict[str, Callable[[], Made]] = {
     ),
 }  # fmt: skip
 """Each is made anew where it is run, since some counters leave something behind."""
+
+
+def of_torchvision(name: str) -> Callable[[], Made]:
+    def make() -> Made:
+        from torchvision import models
+
+        quick = {"init_weights": False} if name == "googlenet" else {}
+        return models.get_model(name, weights=None, **quick), (torch.zeros(1, 3, 224, 224),)
+
+    return make
+
+
+_SIX = ("googlenet", "alexnet", "vgg16", "resnet50", "mobilenet_v3_large", "vit_b_16")
+SETS = {"small": SMALL, "torchvision": {name: of_torchvision(name) for name in _SIX}}
