@@ -14,7 +14,7 @@ from archlab.ir import OPERATION_CLASSES, Node, Op, TensorSpec
 METRICS = ("macs", "params", "flops", "activations", "bytes_moved", "weight_bytes")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cost:
     """Exact counts of one or many layers, for the whole batch.
 
@@ -41,6 +41,12 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return total((self, other))
 
+    def _counts(self) -> tuple[Any, ...]:
+        return *(getattr(self, metric) for metric in METRICS), self.backward_macs, self.operations
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cost) and self._counts() == other._counts()
+
     def __hash__(self) -> int:
         return hash((self.macs, self.params, self.flops))
 
@@ -50,7 +56,7 @@ class Cost:
         return {**counts, "intensity": self.intensity, "operations": dict(self.operations)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Total(Cost):
     """The counts of a whole graph, and the figure that its convention prints: `reported`, in `unit`.
 

@@ -22,7 +22,7 @@ from traced_rows import TRACED
 import archlab
 from archlab.analyses.backward import backward
 from archlab.errors import UsageError
-from archlab.ir import Builder, Graph, Node, Op, Param, TensorSpec
+from archlab.ir import Builder, Graph, Node, Op, Param
 from archlab.ops import (
     Attention,
     Concat,
@@ -489,9 +489,17 @@ def test_flatten_and_other_views_hand_gradients_through() -> None:
     assert operands(b.build(b.add("fc", Linear(3), x))) == {"conv": ["weight"], "fc": BOTH}
 
 
-def test_an_integer_parameter_needs_no_gradient() -> None:
-    b = Builder("integers")
-    table = b.add("table", Kept((8, 8), "int64"))
-    graph = b.build(b.add("first", Linear(4), b.add("input", Input((2, 8)))), table)
-    assert graph.specs["table"][0] == TensorSpec((8, 8), "int64")
-    assert operands(graph) == {"first": ["weight"]}
+def test_a_parameter_of_integers_needs_no_gradient() -> None:
+    graph = chain(Linear(8, bias=False), Linear(8), frozen=("b",))
+    params = {**graph.params, "a.weight": Param((8, 8), "int8")}
+    assert operands(replace(graph, params=params, like=None)) == {}
+
+
+def test_the_first_cell_of_an_lstm_alone_does_not_ask_for_its_first_state() -> None:
+    # h is hidden·hidden products of every step but the first away from any output that c leads to.
+    b = Builder("cells")
+    x, h = b.add("input", Input((5, 2, 4))), b.add("h", Kept((1, 2, 3), learned=False))
+    graph = b.build(b.add("lstm", Recurrent("lstm", 3), x, h, b.add("c", Kept((1, 2, 3)))))
+    params = {key: replace(p, trainable=key.startswith("c.")) for key, p in graph.params.items()}
+    found = backward(replace(graph, params=params, like=None))
+    assert {name: f.value for name, f in found["lstm"].items()} == {"states of l0": (5 - 1) * 2 * (4 * 3) * 3}
