@@ -59,8 +59,15 @@ def _prototxt(path: Path, asked: Sequence[Asked], mode: str | None) -> tuple[Gra
     return read_file(path, asked, mode), ()
 
 
+def _onnx(path: Path, asked: Sequence[Asked], mode: str | None) -> tuple[Graph, Sequence[Asked]]:
+    from archlab.sources.onnx import read_file
+
+    return read_file(path, asked), ()
+
+
 READERS: Mapping[str, Callable[[Path, Sequence[Asked], str | None], tuple[Graph, Sequence[Asked]]]] = {
     ".json": _json,
+    ".onnx": _onnx,
     ".prototxt": _prototxt,
 }
 """What reads each kind of file. Those that can be read for other inputs are; a graph is resized afterwards."""

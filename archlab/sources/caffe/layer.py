@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from archlab.errors import ReadError
 from archlab.ir import Op, Ref, TensorSpec
 from archlab.sources.netlist import Netlist
 from archlab.sources.textproto import Message
