@@ -65,9 +65,26 @@ def _onnx(path: Path, asked: Sequence[Asked], mode: str | None) -> tuple[Graph, 
     return read_file(path, asked), ()
 
 
+def _exported(path: Path, asked: Sequence[Asked], mode: str | None) -> tuple[Graph, Sequence[Asked]]:
+    from archlab.sources.archive import open_archive
+    from archlab.sources.open_shapes import settle
+
+    archive = open_archive(path)
+    from archlab.pytorch.exported import replayed
+    from archlab.pytorch.program import program_of
+
+    try:
+        program = program_of(archive.program, archive.shared)
+    except ReadError as error:
+        raise ReadError(f"{path}: {error}") from None
+    inputs = settle(str(path), program.inputs, asked)
+    return replayed(program, inputs, str(path), bool(asked)), ()
+
+
 READERS: Mapping[str, Callable[[Path, Sequence[Asked], str | None], tuple[Graph, Sequence[Asked]]]] = {
     ".json": _json,
     ".onnx": _onnx,
+    ".pt2": _exported,
     ".prototxt": _prototxt,
 }
 """What reads each kind of file. Those that can be read for other inputs are; a graph is resized afterwards."""

@@ -52,7 +52,7 @@ _PAIRS = {"Add": Add(), "Mul": Mul()}
 
 def is_scalar(value: Value) -> bool:
     """Return whether a tensor is one constant number, which an operator has as it has its settings."""
-    return value.ref is None and not value.learned and value.spec.shape == ()
+    return value.ref is None and not value.learned and value.spec.numel == 1
 
 
 def _elementwise(r: Reading, call: Call) -> list[Value]:

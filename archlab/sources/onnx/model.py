@@ -75,7 +75,7 @@ class _Walk:
             spec = TensorSpec(tuple(dims), value.spec.dtype)
             self._enter(scope, tensor.name, Value(spec))
         for name, value in scope.items():
-            value.key, value.learned = _key(name), is_learned(value.spec)
+            value.key, value.learned = _key(name), is_learned(name, value.spec)
             self.reading.kept[value.key] = value
         known: dict[str, tuple[Open, str]] = {}
         for given in graph.input:
@@ -224,7 +224,7 @@ class _Walk:
         inner: Scope = ChainMap({}, scope)
         for tensor in branch.initializer:
             value = kept(tensor, f"the initialiser {tensor.name[:60]!r}")
-            value.key, value.learned = _key(tensor.name), is_learned(value.spec)
+            value.key, value.learned = _key(tensor.name), is_learned(tensor.name, value.spec)
             inner[tensor.name] = value
         self.run(branch.node, inner, versions, None, depth + 1)
         for output in branch.output:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -192,6 +193,14 @@ class Reading:
         return self.net.graph(name, renamed(names, outputs))
 
 
-def is_learned(spec: TensorSpec) -> bool:
-    """Return whether an initialiser counts as a parameter: floating numbers that are no single constant."""
-    return is_floating(spec.dtype) and len(spec.shape) > 0
+_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+
+
+def is_learned(name: str, spec: TensorSpec) -> bool:
+    """Return whether an initialiser counts as a parameter: floating numbers, but for a single constant.
+
+    ONNX does not tell them apart; a single number is learned only if it has the name of a module's
+    parameter, such as ``head.temperature``.
+    """
+    several = spec.numel > 1 or _PATH.fullmatch(name[:1000]) is not None
+    return is_floating(spec.dtype) and (several or spec.numel == 0)
