@@ -29,7 +29,7 @@ class Convolutions(nn.Module):
         x = self.pool(self.stem(x))
         x = functional.hardswish(self.depthwise(x)) + x
         x = functional.leaky_relu(self.grouped(self.dilated(x)), 0.1)
-        x = torch.cat([self.up(x), self.up(x)[:, :]], 1)[:, :12]
+        x = torch.cat([self.up(x)[:, :4], self.up(-x)[:, 4:]], 1)
         x = self.average(torch.tanh(self.up_grouped(x)))
         return self.head(functional.adaptive_avg_pool2d(x, 1).flatten(1))
 

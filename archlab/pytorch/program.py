@@ -119,6 +119,8 @@ def program_of(data: Any, shared: Mapping[str, str]) -> Program:
                 seen.add(key)
                 shape, dtype = tensors.spec(name)
                 spec = TensorSpec(tuple(d if isinstance(d, int) else 1 for d in shape), dtype)
+                if spec.bytes > LARGEST:
+                    raise ReadError(f"{key!r} is {spec}, more than any memory holds")
                 if kind == "parameter":
                     program.parameters.append((key, spec, tensors.learned(name)))
                 else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archlab.errors import ReadError, UsageError
 from archlab.ir import Graph
@@ -44,4 +44,18 @@ def read_model(data: bytes, where: str, asked: Sequence[Asked] = ()) -> Graph:
         model = ModelProto.FromString(data)
     except DecodeError as error:
         raise ReadError(f"{where}: is no ONNX model: {str(error)[:200]}") from None
+    _require_text(model, where)
     return read(model, where, asked)
+
+
+def _require_text(model: Any, where: str) -> None:
+    """Raise `ReadError` unless every text in the model is UTF-8: others are handed out as bytes."""
+    left = [model]
+    while left:
+        for field, value in left.pop().ListFields():
+            if field.type == field.TYPE_MESSAGE:
+                left.extend(value if isinstance(value, Sequence) else [value])
+            elif field.type == field.TYPE_STRING:
+                texts = [value] if isinstance(value, (str, bytes)) else value
+                if any(isinstance(text, bytes) for text in texts):
+                    raise ReadError(f"{where}: a {field.name} is not UTF-8 text")
