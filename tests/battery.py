@@ -50,8 +50,14 @@ class Signals(nn.Module):
 
 def perceptron() -> nn.Module:
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(48, 32), nn.SELU(), nn.Linear(32, 32, bias=False), nn.ELU(), nn.Linear(32, 7), nn.Softmax(-1)
-    )  # fmt: skip
+        nn.Flatten(),
+        nn.Linear(48, 32),
+        nn.SELU(),
+        nn.Linear(32, 32, bias=False),
+        nn.ELU(),
+        nn.Linear(32, 7),
+        nn.Softmax(-1),
+    )
 
 
 class Block(nn.Module):
