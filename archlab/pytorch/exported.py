@@ -59,6 +59,9 @@ def replayed(program: Program, inputs: Mapping[str, TensorSpec], where: str, res
     With `resized` inputs what the file says of shapes does not hold. Raises `ReadError` with the call
     that fails, `GraphError` or `ShapeError` for what does not fit.
     """
+    for name, spec in inputs.items():
+        if spec.bytes > LARGEST:
+            raise ReadError(f"{where}: the input {name!r} is {spec}, more than any memory holds")
     module = _Replay(program, resized)
     try:
         graph = trace(module, inputs=((), dict(inputs)))
