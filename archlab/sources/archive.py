@@ -69,7 +69,10 @@ def _shared(config: Mapping[str, Any]) -> Mapping[str, str]:
     shared = {}
     entries = config.get("config")
     for name, entry in entries.items() if isinstance(entries, dict) else ():
-        if isinstance(entry, dict):
-            place = json.dumps([entry.get("path_name"), entry.get("tensor_meta")], sort_keys=True)
+        meta = entry.get("tensor_meta") if isinstance(entry, dict) else None
+        device = meta.get("device") if isinstance(meta, dict) else None
+        # Tensors of the meta device have no elements, so that all of one size seem to lie in one place.
+        if isinstance(device, dict) and device.get("type") != "meta":
+            place = json.dumps([entry.get("path_name"), meta], sort_keys=True)
             shared[name] = first.setdefault(place, name)
     return shared
