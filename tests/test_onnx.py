@@ -353,6 +353,13 @@ def test_shapes_that_the_file_computes_are_followed() -> None:
     assert [layer.name for layer in profile.layers if "constant" in layer.name] == []
 
 
+def test_a_tensor_that_is_a_weight_and_a_statistic_is_one_of_either() -> None:
+    """Exporters join equal tensors: the scale and the variance of a new batch norm are both ones."""
+    profile = counted(model([node("BatchNormalization", "x s s s s")], X, ["y"], {"s": ones(4)}))
+    assert profile.parameters["read"] == 4
+    assert profile.parameters["buffers"] == 4 + 4 + 1
+
+
 def saved(tmp_path: Path, made: Any, name: str = "m.onnx") -> str:
     path = tmp_path / name
     path.write_bytes(made.SerializeToString())
@@ -384,6 +391,12 @@ def test_an_open_size_is_asked_for_by_its_name(tmp_path: Path, run: Callable[...
         "say it: --input image=1x3x224x224"
     )
     assert run("profile", f"{path}@16").code == 0
+    fixed = saved(
+        tmp_path, model([node("Reshape", "x s")], {"x": (1, 3, 8, 8)}, ["y"], {"s": whole(1, 192)}), "f.onnx"
+    )
+    outcome = run("profile", f"{fixed}@16")
+    assert outcome.code == 3
+    assert "(for @16; what the file fixes may hold for its own input alone)" in outcome.err
     assert "has 4 dimensions" in run("profile", path, "--input", "3x16x16").err
     assert "has no input 'img'" in run("profile", path, "--input", "img=1x3x8x8").err
 
@@ -401,7 +414,7 @@ def test_ablations_work_on_a_file(tmp_path: Path) -> None:
 def test_names_are_paths_of_modules_where_an_exporter_wrote_them_down() -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["/layer1/layer1.0/relu/Relu_output_0"], name="/layer1/layer1.0/relu/Relu"),
-        helper.make_node("Relu", ["/layer1/layer1.0/relu/Relu_output_0"], ["b"], name="/layer1/layer1.0/relu/Relu_1"),
+        helper.make_node("Relu", ["/layer1/layer1.0/relu/Relu_output_0"], ["b"], name="/layer1/layer1.0/relu_1/Relu"),
         helper.make_node("Exp", ["b"], ["c"], name="/head/Exp"),
         helper.make_node("Log", ["c"], ["d.e"], name="/head/Log"),
         helper.make_node("Relu", ["d.e"], ["y"]),
@@ -446,6 +459,55 @@ def test_an_operator_without_a_rule_is_uncounted_in_the_shape_that_onnx_infers()
     told = counted(made)
     assert told.uncounted == {"somebody.Mystery": 1}
     assert told.graph.output_specs[0].shape == (1, 7)
+
+
+def test_attention_of_a_runtime_s_own_domain_is_counted() -> None:
+    """com.microsoft.Attention over 5 tokens of 8 numbers in 2 heads: projections, scores and their products."""
+    fused = helper.make_node("Attention", ["x", "w", "b"], ["y"], domain="com.microsoft", num_heads=2, name="a")
+    profile = counted(model([fused], {"x": (1, 5, 8)}, ["y"], {"w": ones(8, 24), "b": ones(24)}))
+    assert profile.total.macs == 5 * 24 * 8 + 2 * 5 * 5 * 4 + 2 * 5 * 4 * 5
+    assert profile.total.params == 8 * 24 + 24
+    assert profile.graph.output_specs[0].shape == (1, 5, 8)
+
+
+def test_weights_in_constant_nodes_are_parameters_and_other_constants_are_none() -> None:
+    def constant(name: str, array: Any) -> Any:
+        return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array))
+
+    nodes = [
+        constant("w", ones(6, 4, 3, 3)),
+        constant("mean", ones(4, 1, 1)),
+        node("Sub", "x mean", "z"),
+        node("Conv", "z w"),
+    ]
+    profile = counted(model(nodes, X, ["y"]))
+    assert profile.total.params == 6 * 4 * 9
+    assert profile.total.operations["add"] == 4 * 81
+
+
+def test_an_input_without_a_shape_is_asked_for() -> None:
+    made = model([node("Relu", "x")], X, ["y"])
+    made.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(UsageError, match=r"does not say the shape of 'x'; give it, such as --input x=1x3x224x224"):
+        counted(made)
+
+
+def test_places_of_values_have_a_type_of_their_own() -> None:
+    nodes = [node("TopK", "x k", "v i"), node("Gather", "table i")]
+    profile = counted(model(nodes, X, ["y"], {"k": whole(3), "table": ones(9, 5)}))
+    assert profile.graph.output_specs[0].shape == (1, 4, 9, 3, 5)
+    assert profile.total.params == 9 * 5
+    nodes = [node("MaxPool", "x", "v i", kernel_shape=[3, 3]), node("Gather", "table i")]
+    assert counted(model(nodes, X, ["y"], {"table": ones(9, 5)})).graph.output_specs[0].shape == (1, 4, 7, 7, 5)
+
+
+def test_what_onnx_says_against_a_node_is_told_in_one_line() -> None:
+    with pytest.raises(ReadError, match=r"node 'the_Hardmax' \(Hardmax\): onnx says: .*Unrecognized attribute: axes"):
+        counted(model([node("Hardmax", "x", axes=1)], X, ["y"]))
+    odd = helper.make_node("No\nsuch\x00thing", ["x"], ["y"])
+    with pytest.raises(ReadError, match=r"\(No such thing\): has no rule") as caught:
+        counted(model([odd], X, ["y"]))
+    assert str(caught.value).isprintable()
 
 
 def test_quantised_weights_are_parameters_and_their_products_macs() -> None:

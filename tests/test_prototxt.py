@@ -294,6 +294,7 @@ CONV = 'layer {{ name: "c" type: "Convolution" bottom: "data" top: "c" convoluti
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
+        (net(shape="1 -3 8 8"), ShapeError, r"n: a dimension cannot be negative"),
         ("", ReadError, r"n: has no layers for the phase TEST; is it a Caffe network\?"),
         ("PK\x03\x04", ReadError, r"n: line 1: cannot read"),
         ("layer {", ReadError, r"n: ends inside of the message that line 1 opens"),

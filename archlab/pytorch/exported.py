@@ -20,8 +20,9 @@ from torch.overrides import _get_current_function_mode
 from archlab.errors import GraphError, ReadError, TraceError
 from archlab.ir import LARGEST, Graph, TensorSpec
 from archlab.ops.general import Layout, Unknown
+from archlab.pytorch.arguments import fields, value_of
 from archlab.pytorch.aten import RENAMED
-from archlab.pytorch.program import Program, Tensors, fields, value_of
+from archlab.pytorch.program import Program, Tensors
 from archlab.pytorch.rules import RULES
 from archlab.pytorch.rules.names import COPIES, FACTORIES, RANDOM, VIEWS
 from archlab.pytorch.spy import DTYPES, TracedTensor

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from archlab.errors import GraphError, ReadError
 from archlab.ir import Graph, Node, Op, Param, Ref, TensorSpec, weight_dtype
+from archlab.sources.values import MAX_RANK
 
-MAX_NODES = 200_000
+MAX_NODES = 50_000
 """More are no network that a person made; files that unfold into themselves end here."""
+MAX_NAME = 500
+"""Longer names are cut."""
 
 
 class Netlist:
@@ -44,6 +47,8 @@ class Netlist:
             wanted = f"at least {least}" if reads is None else reads
             raise ReadError(f"{type(op).__name__} reads {wanted} tensor(s), got {len(specs)}")
         outputs = op.outputs(*specs)
+        if deep := next((spec for spec in outputs if len(spec.shape) > MAX_RANK), None):
+            raise ReadError(f"makes a tensor of {len(deep.shape)} dimensions, more than any framework has")
         shapes = op.weights(*specs)
         for role, key in (weights or {}).items():
             if role in shapes:
@@ -75,10 +80,6 @@ def clean(name: str) -> str:
     """Return a name that a node can have: printable parts joined by ``/``, each without a dot."""
     text = "".join(c if c.isprintable() else "_" for c in name.replace(".", "_")[:MAX_NAME])
     return "/".join(part for part in text.split("/") if part) or "layer"
-
-
-MAX_NAME = 500
-"""Longer names are cut."""
 
 
 def read_bytes(path: Path, most: int, what: str) -> bytes:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archlab.errors import GraphError, ReadError, UsageError, nearest
+from archlab.errors import GraphError, ReadError, nearest
 from archlab.ir import Graph, Ref, TensorSpec
 from archlab.ops import Input
 from archlab.sources.caffe import RULES
 from archlab.sources.caffe.layer import Layer, Refs
 from archlab.sources.netlist import MAX_NODES, Netlist, read_bytes
-from archlab.sources.open_shapes import settle
+from archlab.sources.open_shapes import Open, settle
 from archlab.sources.textproto import Message, parse
 
 if TYPE_CHECKING:
@@ -76,7 +76,10 @@ def read_net(text: str, where: str, asked: Sequence[Asked] = (), mode: str | Non
     if not declared:
         raise ReadError(f"{where}: has no layers for the phase {phase}; is it a Caffe network?")
     net = Netlist(where)
-    given = _inputs(root, declared, where, asked)
+    try:
+        given = _inputs(root, declared, where, asked)
+    except GraphError as error:
+        raise type(error)(f"{where}: {error}") from None
     blobs: dict[str, Ref] = {}
     for name, spec in given.items():
         (blobs[name],) = net.add(name, Input(spec.shape, spec.dtype))
@@ -136,7 +139,8 @@ def _inputs(
     root: Message, layers: Sequence[_Declared], where: str, asked: Sequence[Asked]
 ) -> Mapping[str, TensorSpec]:
     """Return the given tensors: those of ``input:``, of Input layers and of data layers."""
-    shapes: dict[str, tuple[int | str, ...]] = {}
+    shapes: dict[str, Open | None] = {}
+    advice: dict[str, str] = {}
     names = root.texts("input")
     declared = [tuple(m.integers("dim")) for m in root.messages("input_shape")]
     flat = root.integers("input_dim")
@@ -145,23 +149,13 @@ def _inputs(
     if names and len(declared) not in (0, len(names)):
         raise ReadError(f"{where}: has {len(names)} inputs and {len(declared)} shapes of inputs")
     for i, name in enumerate(names):
-        shapes[name] = declared[i] if declared else ()
-    data: dict[str, str] = {}
+        shapes[name] = declared[i] if declared else None
     for layer in filter(_gives, layers):
         found = _data_shapes(layer)
         for i, top in enumerate(layer.tops):
-            shapes[top] = found[min(i, len(found) - 1)] if found else ()
-            if not found:
-                data[top] = _advice(layer)
-    labels = [name for name in list(data)[1:] if name == "label"]
-    for name in labels:
-        shapes[name] = ("batch",)
-    known = {name: (shape, "float32") for name, shape in shapes.items()}
-    for name, shape in shapes.items():
-        if not shape and not any(name in (a.name, "") for a in asked) and not (asked and not asked[0].name):
-            say = data.get(name, "1x3x224x224")
-            raise UsageError(f"{where}: the file does not say the shape of {name!r}; give it: --input {name}={say}")
-    return settle(where, known, asked)
+            shapes[top] = found[min(i, len(found) - 1)] if found else ("batch",) if top == "label" else None
+            advice[top] = _advice(layer)
+    return settle(where, {name: (shape, "float32") for name, shape in shapes.items()}, asked, advice)
 
 
 def _data_shapes(layer: _Declared) -> list[tuple[int, ...]]:

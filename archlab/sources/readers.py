@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archlab.errors import ReadError
+from archlab.errors import GraphError, ReadError
 from archlab.ir import Graph
 
 if TYPE_CHECKING:
@@ -25,7 +25,13 @@ def read(path: Path, asked: Sequence[Asked], mode: str | None) -> tuple[Graph, S
     refuse_pickles(path)
     if path.suffix not in READERS:
         raise ReadError(f"{path}: not a kind of file that archlab reads ({', '.join(READERS)})")
-    return READERS[path.suffix](path, asked, mode)
+    try:
+        return READERS[path.suffix](path, asked, mode)
+    except (ReadError, GraphError) as error:
+        if not asked:
+            raise
+        given = ", ".join(f"{each.option}{each.text}" for each in asked)
+        raise type(error)(f"{error} (for {given}; what the file fixes may hold for its own input alone)") from None
 
 
 def refuse_pickles(path: Path) -> None:

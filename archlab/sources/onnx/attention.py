@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from archlab.errors import ReadError
 from archlab.ops import Add, Attention, Concat, Embedding, LayerNorm, Layout, RMSNorm
+from archlab.sources.onnx.common import (
+    NotCoveredError,
+    Rule,
+    laid,
+    seen,
+)
+from archlab.sources.onnx.dense import linear
 from archlab.sources.onnx.reading import Call, Reading
 from archlab.sources.onnx.tensors import Value
-from archlab.sources.onnx.weighted import NotCoveredError, laid, seen
-
-Rule = Callable[[Reading, Call], Sequence[Value]]
 
 
 def _heads(r: Reading, call: Call, value: Value, count: int, what: str) -> Value:
@@ -38,14 +42,15 @@ def _attention(r: Reading, call: Call) -> list[Value]:
 
 
 def _finished(r: Reading, call: Call, q: Value, k: Value, v: Value, mask: Value | None, rank: int) -> list[Value]:
-    if len(call.outputs) > 3 and call.outputs[3]:
-        raise NotCoveredError
     masked = mask is not None or bool(call.integer("is_causal", 0) or call.integer("unidirectional", 0))
     made = r.one(call, Attention(masked), [q, k, v, *([mask] if mask is not None else [])])
     if rank == 3:
         n, heads, length, width = made.spec.shape
         made = seen(r, call, made, (n, length, heads * width), "join_heads")
-    return [made, k, v]
+    if len(call.outputs) < 4:
+        return [made, k, v]
+    shape = (*q.spec.shape[:-1], k.spec.shape[-2])
+    return [made, k, v, r.one(call, Layout("scores", (shape,), (q.spec.shape, k.spec.shape)), [q, k], "scores")]
 
 
 def _multi_head(r: Reading, call: Call) -> list[Value]:
@@ -59,6 +64,21 @@ def _multi_head(r: Reading, call: Call) -> list[Value]:
     mask = call.optional(5) or call.optional(4)
     parts = [_heads(r, call, value, heads, what) for value, what in ((q, "heads"), (k, "keys"), (v, "values"))]
     return _finished(r, call, parts[0], parts[1], parts[2], mask, 3)
+
+
+def _fused(r: Reading, call: Call) -> list[Value]:
+    """com.microsoft's attention with its three projections in one matrix."""
+    x, weight, bias, mask = call.input(0), call.input(1), call.optional(2), call.optional(3)
+    heads, extra = call.integer("num_heads", 1), [call.optional(i) for i in (4, 6)]
+    plain = len(x.spec.shape) == 3 and len(weight.spec.shape) == 2 and weight.key and bias is not None
+    if not plain or any(extra) or call.integers("qkv_hidden_sizes") or weight.spec.shape[1] % 3:
+        raise NotCoveredError
+    joined = linear(r, call, x, r.turned(weight), bias, "projections")
+    n, length, width = joined.spec.shape
+    shapes = ((n, length, width // 3),) * 3
+    parts = r.emit(call, Layout("split", shapes, (joined.spec.shape,)), [joined], "split")
+    q, k, v = (_heads(r, call, part, heads, what) for part, what in zip(parts, ("q", "k", "v"), strict=True))
+    return _finished(r, call, q, k, v, mask, 3)[:1]
 
 
 def _gather(r: Reading, call: Call) -> list[Value]:
@@ -103,6 +123,7 @@ RULES: Mapping[str, Rule] = {
     "Gather": _gather,
 }
 MICROSOFT: Mapping[str, Rule] = {
+    "Attention": _fused,
     "MultiHeadAttention": _multi_head,
     "SkipLayerNormalization": _skip_norm,
     "SkipSimplifiedLayerNormalization": _skip_norm,

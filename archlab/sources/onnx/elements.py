@@ -1,32 +1,29 @@
-"""Rules of elementwise operators, reductions and pools."""
+"""Rules of elementwise operators and reductions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archlab.errors import ReadError
 from archlab.ops import (
     GELU,
     Add,
-    AvgPool2d,
     Counted,
     Dropout,
     Elementwise,
-    GlobalAvgPool2d,
-    MaxPool2d,
     Mul,
     Reduce,
     ReLU,
     Sigmoid,
     Softmax,
 )
-from archlab.ops.windows import window_count
+from archlab.sources.onnx.common import (
+    Rule,
+    indices_of,
+)
 from archlab.sources.onnx.reading import Call, Reading
 from archlab.sources.onnx.tensors import Value, dtype_of
-from archlab.sources.onnx.weighted import NotCoveredError, each_axis, padded, pads_of, same_pads
-
-Rule = Callable[[Reading, Call], Sequence[Value]]
 
 FUNCTIONS: Mapping[str, str] = {
     "Abs": "abs", "Acos": "acos", "Acosh": "acosh", "And": "logical_and", "Asin": "asin", "Asinh": "asinh",
@@ -43,10 +40,16 @@ FUNCTIONS: Mapping[str, str] = {
     "Where": "where", "Xor": "logical_xor",
 }  # fmt: skip
 """Our name of each elementwise operator."""
+
+
 _BOOL = frozenset(
     ("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor")
 )
+
+
 _PLAIN = {"Relu": ReLU(), "Sigmoid": Sigmoid(), "Gelu": GELU(), "FastGelu": GELU(), "QuickGelu": GELU()}
+
+
 _PAIRS = {"Add": Add(), "Mul": Mul()}
 
 
@@ -135,7 +138,7 @@ def _dropout(r: Reading, call: Call) -> list[Value]:
     ratio = r.elements(call.optional(1))
     p = call.number("ratio", 0.5) if ratio is None or ratio.size != 1 else float(ratio.reshape(-1)[0])
     made = r.one(call, Dropout(p, bool(mode is not None and mode.size == 1 and mode.reshape(-1)[0])), [call.input(0)])
-    return [made, Value(made.spec.__class__(made.spec.shape, "bool"), made.ref)] if len(call.outputs) > 1 else [made]
+    return [made, indices_of(r, call, made, made.spec.shape, "bool")] if len(call.outputs) > 1 else [made]
 
 
 REDUCTIONS: Mapping[str, tuple[str, str]] = {
@@ -165,56 +168,6 @@ def _arg(r: Reading, call: Call) -> list[Value]:
     return [r.one(call, Reduce(call.op.lower(), (axis,), keep, "int64"), [call.input(0)])]
 
 
-def _global_pool(r: Reading, call: Call) -> list[Value]:
-    x, average = call.input(0), call.op == "GlobalAveragePool"
-    if average and len(x.spec.shape) == 4:
-        return [r.one(call, GlobalAvgPool2d(), [x])]
-    axes = tuple(range(2, len(x.spec.shape)))
-    return [r.one(call, Reduce("mean" if average else "amax", axes, True), [x])]
-
-
-def _pool(r: Reading, call: Call) -> list[Value]:
-    x, average = call.input(0), call.op == "AveragePool"
-    rank = len(x.spec.shape) - 2
-    kernel = call.integers("kernel_shape")
-    if rank < 1 or kernel is None or len(kernel) != rank or call.op == "LpPool":
-        raise NotCoveredError
-    strides, dilations = each_axis(call, "strides", rank, 1), each_axis(call, "dilations", rank, 1)
-    before, after = pads_of(call, rank)
-    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    if min((*kernel, *strides, *dilations)) < 1 or min((*before, *after)) < 0:
-        raise ReadError(
-            f"its kernel {kernel}, strides {strides}, dilations {dilations} or pads are below their least"
-        )
-    before, after = same_pads(call, x.spec.shape[2:], spans, strides) or (before, after)
-    before, after = tuple(before), tuple(after)
-    ceil, inside = bool(call.integer("ceil_mode", 0)), bool(call.integer("count_include_pad", 0))
-    if len(call.outputs) > 1 or rank != 2 or (average and max(dilations) > 1):
-        return _windows(r, call, x, kernel, strides, dilations, (before, after), ceil, average)
-    if before != after or any(p > k // 2 for p, k in zip(before, kernel, strict=True)):
-        x, before = padded(r, call, x, before, after), (0,) * rank
-    if average:
-        return [r.one(call, AvgPool2d(kernel, strides, before, ceil, inside), [x])]
-    return [r.one(call, MaxPool2d(kernel, strides, before, ceil, dilations), [x])]
-
-
-def _windows(
-    r: Reading, call: Call, x: Value, kernel: Any, strides: Any, dilations: Any, pads: Any, ceil: bool, average: bool
-) -> list[Value]:
-    """Count a pool over other axes than two, or one that says where it found its maxima, by its window."""
-    shape, window = list(x.spec.shape[:2]), 1
-    for i, size in enumerate(x.spec.shape[2:]):
-        made = window_count(size, kernel[i], strides[i], pads[0][i], pads[1][i], dilations[i], ceil)
-        if made < 1:
-            raise ReadError(f"a window of {kernel} does not fit into {x.spec}")
-        shape.append(made)
-        window *= kernel[i]
-    each = (("add", window), ("div", 1)) if average else (("cmp", window),)
-    shapes = (tuple(shape),) * len(call.outputs)
-    made_ = r.emit(call, Counted("avg_pool" if average else "max_pool", shapes, (x.spec.shape,), each), [x])
-    return [made_[0], *(Value(v.spec.__class__(v.spec.shape, "int64"), v.ref) for v in made_[1:])]
-
-
 def _quantise(r: Reading, call: Call) -> list[Value]:
     """A division (a product to come back) by the scale and the sum with the zero point, and rounding."""
     x = call.input(0)
@@ -235,15 +188,11 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(REDUCTIONS, _reduce),
     "ArgMax": _arg,
     "ArgMin": _arg,
-    "AveragePool": _pool,
     "BiasGelu": _bias_gelu,
     "Clip": _clip,
     "DequantizeLinear": _quantise,
     "Dropout": _dropout,
-    "GlobalAveragePool": _global_pool,
-    "GlobalMaxPool": _global_pool,
     "LogSoftmax": _softmax,
-    "MaxPool": _pool,
     "Mean": _mean,
     "PRelu": _prelu,
     "QuantizeLinear": _quantise,

@@ -8,7 +8,7 @@ from typing import Any
 from archlab.errors import ReadError
 from archlab.ir import TensorSpec
 from archlab.sources.onnx.reading import Call
-from archlab.sources.onnx.tensors import NUMBERS, declared
+from archlab.sources.onnx.tensors import NUMBERS, declared, fixed_spec
 
 
 def inferred(call: Call, versions: Mapping[str, int]) -> list[TensorSpec] | None:
@@ -16,7 +16,7 @@ def inferred(call: Call, versions: Mapping[str, int]) -> list[TensorSpec] | None
 
     Raises `ReadError` where it says that the node is wrong.
     """
-    from onnx import defs, helper, numpy_helper, shape_inference
+    from onnx import checker, defs, helper, numpy_helper, shape_inference
 
     if call.domain not in ("", "ai.onnx.ml"):
         return None
@@ -34,7 +34,7 @@ def inferred(call: Call, versions: Mapping[str, int]) -> list[TensorSpec] | None
     opsets = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
     try:
         made = shape_inference.infer_node_outputs(schema, call.proto, types, data, opset_imports=opsets)
-    except (shape_inference.InferenceError, RuntimeError, ValueError, KeyError) as error:
+    except (shape_inference.InferenceError, checker.ValidationError, RuntimeError, ValueError, KeyError) as error:
         text = " ".join(str(error).split())[:200]
         raise ReadError(f"onnx says: {text}") from None
     specs = []
@@ -43,7 +43,8 @@ def inferred(call: Call, versions: Mapping[str, int]) -> list[TensorSpec] | None
             continue
         info: Any = helper.make_value_info(name, made[name]) if name in made else None
         found = None if info is None else declared(info)
-        if found is None or not all(isinstance(d, int) for d in found[0]):
+        fixed = None if found is None else fixed_spec(found)
+        if fixed is None:
             return None
-        specs.append(TensorSpec(found[0], found[1]))  # type: ignore[arg-type]
+        specs.append(fixed)
     return specs

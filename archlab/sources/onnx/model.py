@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from archlab.errors import GraphError, ReadError
 from archlab.ir import Graph, TensorSpec
-from archlab.ops import Input, Unknown
+from archlab.ops import Input, Layout, Unknown
 from archlab.sources.netlist import MAX_NODES, clean
-from archlab.sources.onnx import attention, elements, layout, weighted
+from archlab.sources.onnx import attention, conv, dense, elements, layout, norm, places, pools, recurrent
+from archlab.sources.onnx.common import (
+    NotCoveredError,
+)
 from archlab.sources.onnx.fold import folded
 from archlab.sources.onnx.inference import inferred
 from archlab.sources.onnx.naming import Label, label_of
-from archlab.sources.onnx.reading import Call, Reading, is_learned
-from archlab.sources.onnx.tensors import Value, declared, kept
-from archlab.sources.onnx.weighted import NotCoveredError
+from archlab.sources.onnx.reading import Call, Reading, UnknownElementsError, is_learned
+from archlab.sources.onnx.settings import constant_of, key_of, setting_of
+from archlab.sources.onnx.tensors import Value, declared, fixed_spec, kept
 from archlab.sources.open_shapes import Open, settle
 
 if TYPE_CHECKING:
@@ -24,9 +27,14 @@ if TYPE_CHECKING:
 
 Scope = MutableMapping[str, Value]
 RULES: Mapping[str, Callable[[Reading, Call], Sequence[Value]]] = {
-    **weighted.RULES,
+    **conv.RULES,
+    **dense.RULES,
+    **norm.RULES,
+    **recurrent.RULES,
+    **pools.RULES,
     **elements.RULES,
     **layout.RULES,
+    **places.RULES,
     **attention.RULES,
 }
 SHARED = ("BiasGelu", "FastGelu", "FusedMatMul", "Gelu", "QuickGelu", "SimplifiedLayerNormalization")
@@ -75,15 +83,15 @@ class _Walk:
             spec = TensorSpec(tuple(dims), value.spec.dtype)
             self._enter(scope, tensor.name, Value(spec))
         for name, value in scope.items():
-            value.key, value.learned = _key(name), is_learned(name, value.spec)
+            value.key, value.learned = key_of(name), is_learned(name, value.spec)
             self.reading.kept[value.key] = value
-        known: dict[str, tuple[Open, str]] = {}
+        known: dict[str, tuple[Open | None, str]] = {}
         for given in graph.input:
             found = declared(given)
             if given.name in scope:
                 continue
             if found is None:
-                raise ReadError(f"{self.where}: the input {given.name[:60]!r} is declared without a tensor's shape")
+                raise ReadError(f"{self.where}: the input {given.name[:60]!r} is no tensor")
             known[given.name] = found
         shown = {name: clean(name).replace("/", "_") for name in known}
         specs = settle(self.where, {shown[name]: known[name] for name in known}, asked)
@@ -107,17 +115,17 @@ class _Walk:
                 found = declared(info)
             except ReadError:
                 continue  # a value that nobody has to know
-            if found is not None and all(isinstance(d, int) for d in found[0]):
-                self.told[info.name] = TensorSpec(found[0], found[1])  # type: ignore[arg-type]
+            if found is not None and (fixed := fixed_spec(found)) is not None:
+                self.told[info.name] = fixed
         for output in graph.output:
             self.uses[output.name] = self.uses.get(output.name, 0) + 1
-        for node in graph.node:
+        for node in (*graph.node, *(node for function in self.functions.values() for node in function.node)):
             self._count(node, 0)
 
     def _count(self, node: Any, depth: int) -> None:
         for place, name in enumerate(node.input):
             self.uses[name] = self.uses.get(name, 0) + 1
-            self.reading.readers.setdefault(_key(name), []).append((node.op_type, place))
+            self.reading.readers.setdefault(key_of(name), []).append((node.op_type, place))
         if depth > MAX_DEPTH:
             return
         for attribute in node.attribute:
@@ -144,7 +152,9 @@ class _Walk:
                 made = self._made(call, scope, versions, depth)
             except (ReadError, GraphError) as error:
                 text = str(error)
-                raise type(error)(text if text.startswith("node ") else f"{place}: {text}") from None
+                text = text if text.startswith("node ") else f"{place}: {text}"
+                kind = ReadError if isinstance(error, ReadError) else type(error)
+                raise kind("".join(c if c.isprintable() else " " for c in text)) from None
             for name, value in zip(node.output, made, strict=False):
                 if name:
                     self._bind(scope, name, value)
@@ -163,7 +173,7 @@ class _Walk:
                 raise ReadError(f"reads {name[:60]!r}, which nothing before it makes")
             inputs.append(scope[name] if name else None)
         given = {} if caller is None else caller.attributes
-        attributes = {a.name: _setting(a, given) for a in node.attribute}
+        attributes = {a.name: setting_of(a, given) for a in node.attribute}
         label = label_of(node)
         if caller is not None:
             at = "/".join(part for part in (caller.label.module, caller.label.function, label.module) if part)
@@ -176,7 +186,9 @@ class _Walk:
         """Return what a node makes, by the first that knows: its elements, a rule, a function, a branch, nobody."""
         standard = call.domain == ""
         if standard and call.op == "Constant":
-            return [_constant(call)]
+            value = constant_of(call)
+            value.key = key_of(call.outputs[0]) if call.outputs and is_learned("", value.spec) else ""
+            return [value]
         if standard and call.op == "Identity":
             return [call.input(0)]
         if (call.domain, call.op) in self.functions:
@@ -193,9 +205,28 @@ class _Walk:
         if rule is not None:
             try:
                 return rule(self.reading, call)
+            except UnknownElementsError as error:
+                return self._told(call, error)
             except NotCoveredError:
                 pass
         return self._unknown(call, versions)
+
+    def _told(self, call: Call, error: ReadError) -> Sequence[Value]:
+        """Return what the file says that a node makes whose shape depends on elements; raise the error if nothing."""
+        specs = [self.told.get(name) for name in call.outputs if name]
+        if self.resized or None in specs:
+            raise error
+        given = [value for value in call.given if value.ref is not None or value.learned]
+        saw = tuple(value.spec.shape for value in given)
+        made = []
+        for spec in specs:
+            assert spec is not None
+            op: Any = Layout(call.op, (spec.shape,), saw, spec.dtype, False)
+            if call.op not in layout.RULES or not given:
+                op = Unknown(call.op, ((spec.shape, spec.dtype),), saw)
+            made.append(self.reading.one(call, op, given))
+        each = iter(made)
+        return [next(each) if name else Value(TensorSpec(())) for name in call.outputs]
 
     def _function(self, call: Call, depth: int) -> Sequence[Value]:
         """Write a function of the model out."""
@@ -204,7 +235,7 @@ class _Walk:
         for name, value in zip(function.input, call.inputs, strict=False):
             if value is not None:
                 scope[name] = value
-        defaults = {a.name: _setting(a, {}) for a in function.attribute_proto}
+        defaults = {a.name: setting_of(a, {}) for a in function.attribute_proto}
         call.attributes = {**defaults, **call.attributes}
         versions = {o.domain if o.domain != "ai.onnx" else "": o.version for o in function.opset_import}
         self.run(function.node, scope, versions, call, depth + 1)
@@ -224,7 +255,7 @@ class _Walk:
         inner: Scope = ChainMap({}, scope)
         for tensor in branch.initializer:
             value = kept(tensor, f"the initialiser {tensor.name[:60]!r}")
-            value.key, value.learned = _key(tensor.name), is_learned(tensor.name, value.spec)
+            value.key, value.learned = key_of(tensor.name), is_learned(tensor.name, value.spec)
             inner[tensor.name] = value
         self.run(branch.node, inner, versions, None, depth + 1)
         for output in branch.output:
@@ -250,39 +281,3 @@ class _Walk:
         )
         made = iter(self.reading.emit(call, op, given))
         return [next(made) if name else Value(TensorSpec(())) for name in call.outputs]
-
-
-def _key(name: str) -> str:
-    """Return the key of a parameter: the file's name in printable characters."""
-    return "".join(c if c.isprintable() else "_" for c in name[:500]) or "initialiser"
-
-
-def _constant(call: Call) -> Value:
-    """Return the tensor that a Constant node holds."""
-    from onnx import helper
-
-    for name, value in call.attributes.items():
-        if name == "value" and hasattr(value, "data_type"):
-            return kept(value, "its value")
-        if name in ("value_float", "value_floats", "value_int", "value_ints"):
-            numbers = list(value) if isinstance(value, tuple) else [value]
-            shape = [len(numbers)] if isinstance(value, tuple) else []
-            tensor = helper.make_tensor("c", 1 if "float" in name else 7, shape, numbers)
-            return kept(tensor, "its value")
-    raise ReadError("holds no numbers")
-
-
-def _setting(attribute: Any, given: Mapping[str, Any]) -> Any:
-    """Return an attribute as plain data; in a function it may stand for one of the call."""
-    if attribute.ref_attr_name:
-        return given.get(attribute.ref_attr_name)
-    kind = attribute.type
-    if kind == 3:
-        return attribute.s.decode("utf-8", "replace")[:1000]
-    if kind == 8:
-        return tuple(text.decode("utf-8", "replace")[:1000] for text in attribute.strings)
-    name = {1: "f", 2: "i", 4: "t", 5: "g"}.get(kind)
-    if name:
-        return getattr(attribute, name)
-    name = {6: "floats", 7: "ints"}.get(kind)
-    return tuple(getattr(attribute, name)) if name else None

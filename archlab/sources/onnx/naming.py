@@ -40,6 +40,21 @@ def _plain(function: str) -> str:
     return clean(re.sub(r"_\d+$", "", function)).lower()
 
 
+def called_again(labels: Sequence[Label], free: Sequence[bool]) -> list[Label]:
+    """Return labels in which a module that torch calls ``relu_1`` is ``relu``, called again.
+
+    Only modules that keep no weights (`free`) are taken for one called before.
+    """
+    seen: set[str] = set()
+    made = []
+    for label, is_free in zip(labels, free, strict=True):
+        first = re.sub(r"_\d+$", "", label.module)
+        again = is_free and first != label.module and first in seen
+        made.append(label._replace(module=first) if again else label)
+        seen.add(label.module)
+    return made
+
+
 def names_of(labels: Sequence[Label]) -> list[str]:
     """Return a name for each label: the module, with the function where it runs several, #k from the second."""
     functions: dict[str, set[str]] = {}

@@ -12,7 +12,7 @@ from archlab.errors import ReadError
 from archlab.ir import Graph, Node, Op, Param, Ref, TensorSpec, is_floating
 from archlab.ops import Kept, Layout, Linear
 from archlab.sources.netlist import Netlist
-from archlab.sources.onnx.naming import Label, names_of, renamed
+from archlab.sources.onnx.naming import Label, called_again, names_of, renamed
 from archlab.sources.onnx.tensors import Value
 
 Roles = Mapping[str, Value]
@@ -70,6 +70,10 @@ class Call:
         return [value for value in self.inputs if value is not None]
 
 
+class UnknownElementsError(ReadError):
+    """What a node makes depends on elements that are not known."""
+
+
 class Reading:
     """Collects the nodes, and makes tensors that the file keeps into nodes or weights when they are read."""
 
@@ -93,7 +97,7 @@ class Reading:
             name = Label("", key.replace(".", "/") if learned else "constant")
             weights = {"value": value.key} if learned else {}
             if learned:
-                self._keep(value)
+                weights["value"] = self._keep(value, "value")
             (value.ref,) = self.add(name, Kept(value.spec.shape, value.spec.dtype, learned), (), weights)
         return value.ref
 
@@ -109,7 +113,7 @@ class Reading:
         """Return the elements of a tensor as integers; raise `ReadError` where they are not known."""
         data = self.elements(value)
         if data is None:
-            raise ReadError(f"{what} depends on numbers that the file does not hold")
+            raise UnknownElementsError(f"numbers that the file does not hold say {what}")
         return [int(d) for d in data.reshape(-1).tolist()]
 
     # -- what is written ---------------------------------------------------------------------------
@@ -133,8 +137,7 @@ class Reading:
         weights = {}
         for role, value in {**(roles or {}), **more}.items():
             if value is not None:
-                self._keep(value, buffer=role.startswith("running_"))
-                weights[role] = value.key
+                weights[role] = self._keep(value, role)
         label = call.label._replace(part=part)
         refs = self.add(label, op, [self.ref(value) for value in inputs], weights)
         return [Value(self.net.specs[ref], ref) for ref in refs]
@@ -151,13 +154,21 @@ class Reading:
         """Do as `emit` for an op with one output."""
         return self.emit(call, op, inputs, part, roles, **more)[0]
 
-    def _keep(self, value: Value, buffer: bool = False) -> None:
-        spec = value.spec
-        known = self.net.params.get(value.key)
+    def _keep(self, value: Value, role: str) -> str:
+        """Enter a tensor as a parameter or a buffer and return its key.
+
+        Exporters join equal tensors, so one may be read as both; it then is a tensor of either kind.
+        """
+        spec, buffer, key = value.spec, role.startswith("running_"), value.key
+        known = self.net.params.get(key)
+        if known is not None and known.buffer != buffer:
+            key = f"{key}/{role}"
+            known = self.net.params.get(key)
         if known is None:
-            self.net.params[value.key] = Param(spec.shape, spec.dtype, not buffer, buffer)
+            self.net.params[key] = Param(spec.shape, spec.dtype, not buffer, buffer)
         elif known.shape != spec.shape:
             raise ReadError(f"{value.key!r} is read as {known.shape} and as {spec.shape}")
+        return key
 
     def turned(self, value: Value) -> Value:
         """Return a kept matrix as its transpose, in which a linear layer keeps it."""
@@ -174,14 +185,16 @@ class Reading:
         node = self.net.nodes[made.ref[0]]
         if not isinstance(node.op, Linear) or node.op.bias or made.uses != 1:
             return None
-        self._keep(bias)
+        key = self._keep(bias, "bias")
         op = dataclasses.replace(node.op, bias=True)
-        self.net.nodes[node.name] = dataclasses.replace(node, op=op, weights={**node.weights, "bias": bias.key})
+        self.net.nodes[node.name] = dataclasses.replace(node, op=op, weights={**node.weights, "bias": key})
         return Value(made.spec, made.ref)
 
     def graph(self, name: str, outputs: Sequence[Ref]) -> Graph:
         """Return the graph, its nodes under their names, unread initialisers as unused parameters."""
-        names = dict(zip(self.labels, names_of(list(self.labels.values())), strict=True))
+        free = [not self.net.nodes[name].weights for name in self.labels]
+        labels = called_again(list(self.labels.values()), free)
+        names = dict(zip(self.labels, names_of(labels), strict=True))
         nodes = [
             Node(names[node.name], node.op, renamed(names, node.inputs), node.weights)
             for node in self.net.nodes.values()

@@ -92,8 +92,19 @@ def _held(tensor: Any, spec: TensorSpec) -> int | None:
     return elements * ITEM_BYTES[spec.dtype]
 
 
-def declared(value_info: Any) -> tuple[Open, str] | None:
-    """Return the shape, open dimensions by name, and the type that a value is declared with, if it is a tensor."""
+def fixed_spec(found: tuple[Open | None, str]) -> TensorSpec | None:
+    """Return a declared shape and type as a spec, None where dimensions are open."""
+    shape, dtype = found
+    if shape is None or not all(isinstance(d, int) for d in shape):
+        return None
+    return TensorSpec(shape, dtype)  # type: ignore[arg-type]
+
+
+def declared(value_info: Any) -> tuple[Open | None, str] | None:
+    """Return the shape and the type that a value is declared with, None if it is no tensor.
+
+    Open dimensions stand there by name; a shape that is not there at all is None.
+    """
     kind = value_info.type
     if kind.WhichOneof("value") != "tensor_type":
         return None
@@ -101,7 +112,7 @@ def declared(value_info: Any) -> tuple[Open, str] | None:
     what = f"the value {value_info.name[:60]!r}"
     dtype = dtype_of(tensor.elem_type, what)
     if not tensor.HasField("shape"):
-        return None
+        return None, dtype
     shape: list[int | str] = []
     for i, d in enumerate(tensor.shape.dim):
         fixed = d.WhichOneof("value") == "dim_value" and d.dim_value >= 0
