@@ -61,9 +61,10 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("calflops", "ptflops", "thop", "torchinfo", "torchprofile"), ("pytorch.opinions",)),
     "rich": ("report.terminal", "report.progress"),
     "pandas": ("report.data",),
-    "numpy": ("analyses.exact", "sweep"),
+    "numpy": ("analyses.exact", "sweep", "sources.onnx"),
     "pyarrow": ("sweep",),
     "onnx": ("sources.onnx",),
+    "google": ("sources.onnx",),
     "typer": ("cli",),
 }
 """Where each package from outside may be imported; any other may be nowhere."""

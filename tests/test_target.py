@@ -126,7 +126,9 @@ def test_an_unknown_argument_input_or_dtype_is_named() -> None:
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.bin"
-    path.write_bytes(b"\x80\x02")
-    with pytest.raises(ReadError, match=r"not a kind of file that archlab reads"):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"TFL3")
+    with pytest.raises(
+        ReadError, match=r"not a kind of file that archlab reads \(\.json, \.onnx, \.pt2, \.prototxt\)"
+    ):
         archlab.load(str(path))

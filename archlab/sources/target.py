@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from archlab.zoo import ablations, catalog
 
 _SIZES = re.compile(r"[1-9][0-9]{0,17}(x[1-9][0-9]{0,17})*")
 _SHAPE_HELP = "write 1x3x256x256, or 256x192 or 256 for an image's sides"
-_READABLE = (".json",)
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,15 @@ def load(
     `ReadError`, `GraphError`, `ShapeError` or `TraceError` for what cannot be read, built or traced.
     """
     target = parse(text)
-    asked = [_asked("@", target.input)] if target.input else []
-    asked += [_asked("--input ", given) for given in inputs]
+    asked: Sequence[Asked] = [_asked("@", target.input)] if target.input else []
+    asked = [*asked, *(_asked("--input ", given) for given in inputs)]
     if _names_model(target.source):
         from archlab.sources.models import load_model
 
         graph = load_model(target.source, asked, arguments or {}, mode or "inference")
-        asked = []
+        asked = ()
     else:
-        graph = _source(target.source, arguments or {})
+        graph, asked = _source(target.source, asked, arguments or {}, mode)
     for name in target.ablations:
         graph = ablations.apply(graph, name)
     for each in asked:
@@ -118,19 +117,20 @@ def _resize(graph: Graph, inputs: Mapping[str, TensorSpec], mode: str | None) ->
         return heads.drop().with_inputs(inputs)
 
 
-def _source(source: str, arguments: Mapping[str, Any]) -> Graph:
+def _source(
+    source: str, asked: Sequence[Asked], arguments: Mapping[str, Any], mode: str | None
+) -> tuple[Graph, Sequence[Asked]]:
+    """Return the graph of a file or of the zoo, and the inputs asked for that it is still to be given."""
     path = Path(source)
-    if not path.is_file() and path.suffix not in _READABLE:
+    if not path.is_file():
         if source not in catalog.ARCHITECTURES and ("/" in source or path.suffix):
             raise ReadError(f"{source}: no such file, nor an architecture of the zoo (see: archlab list)")
-        return catalog.build(source, arguments)
+        return catalog.build(source, arguments), asked
     if arguments:
         raise UsageError(f"{source}: a graph file takes no constructor arguments")
-    if path.suffix not in _READABLE:
-        raise ReadError(f"{source}: not a kind of file that archlab reads ({', '.join(_READABLE)})")
-    from archlab.sources.json import read_file
+    from archlab.sources.readers import read
 
-    return read_file(path)
+    return read(path, asked, mode)
 
 
 @dataclass(frozen=True)
