@@ -280,6 +280,15 @@ def test_names_become_names_of_nodes() -> None:
     assert list(read_net(net(*layers), "n").readers)[1:] == ["conv_1", "conv_1#2", "x/y", "ReLU5"]
 
 
+def test_layers_of_the_same_name_have_weights_of_their_own() -> None:
+    part = "inner_product_param { num_output: 192 }"
+    layers = [
+        f'layer {{ name: "fc" type: "InnerProduct" bottom: "{a}" top: "{b}" {part} }}'
+        for a, b in (("data", "x"), ("x", "y"))
+    ]
+    assert counted(net(*layers)).total.params == 2 * (192 * 192 + 192)
+
+
 def test_a_layer_whose_rule_is_unknown_is_uncounted() -> None:
     profile = one("Normalize")
     assert profile.uncounted == {"Normalize": 1}

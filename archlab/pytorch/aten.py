@@ -63,8 +63,13 @@ def _upsample(mode: str) -> Callable[..., Any]:
     return rule
 
 
+def _index(r: Any, func: Any, x: Any, indices: Any) -> Any:
+    return RULES["__getitem__"](r, x, tuple(slice(None) if each is None else each for each in indices))
+
+
 RENAMED: Mapping[str, Callable[..., Any]] = {
     "batch_norm": _batch_norm,
+    "index": _index,
     "instance_norm": _instance_norm,
     "native_batch_norm": _native,
     "_native_batch_norm_legit": _native,

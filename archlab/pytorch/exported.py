@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import _get_current_function_mode
+from torch.overrides import _get_current_function_mode, _pop_mode_temporarily
 
 from archlab.errors import GraphError, ReadError, TraceError
 from archlab.ir import LARGEST, Graph, TensorSpec
@@ -161,7 +161,8 @@ class _Replay(nn.Module):
             return _size(name, args)
         space = func._schema.name.partition("::")[0]
         if space == "aten" and name in RENAMED:
-            return RENAMED[name](recorder, func, *args, **kwargs)
+            with _pop_mode_temporarily():  # as torch does while a mode answers
+                return RENAMED[name](recorder, func, *args, **kwargs)
         whole = name if space == "aten" else f"{space}::{name}"
         known = whole in RULES or whole.rstrip("_") in RULES
         holds = any(isinstance(value, torch.Tensor) for value in _leaves((args, kwargs)))

@@ -50,11 +50,10 @@ class Netlist:
         if deep := next((spec for spec in outputs if len(spec.shape) > MAX_RANK), None):
             raise ReadError(f"makes a tensor of {len(deep.shape)} dimensions, more than any framework has")
         shapes = op.weights(*specs)
-        for role, key in (weights or {}).items():
-            if role in shapes:
-                learned = role not in frozen
-                self.params.setdefault(key, Param(shapes[role], weight_dtype(specs), learned))
-        self.nodes[name] = Node(name, op, inputs, dict(weights or {}))
+        node = Node(name, op, inputs, dict(weights or {}))
+        for role in shapes.keys() & {*node.weights, *frozen}:
+            self.params.setdefault(node.key(role), Param(shapes[role], weight_dtype(specs), role not in frozen))
+        self.nodes[name] = node
         refs = tuple((name, index) for index in range(len(outputs)))
         self.specs.update(zip(refs, outputs, strict=True))
         return refs

@@ -45,23 +45,19 @@ class Layer:
     def add_all(self, op: Op, *inputs: Ref, roles: tuple[str, ...] = (), name: str = "", first: int = 0) -> Refs:
         """Do as `add` and return every output."""
         keys, frozen = {}, []
-        for role, (blob, key, learned) in zip(roles, self._blobs(first + len(roles))[first:], strict=True):
-            keys[role] = key or f"{self.name}.{_BLOBS.get(blob, blob)}"
+        for role, (key, learned) in zip(roles, self._blobs(first + len(roles))[first:], strict=True):
+            if key:
+                keys[role] = key
             if not learned:
                 frozen.append(role)
         return self.net.add(name or self.name, op, inputs, keys, frozen)
 
-    def _blobs(self, count: int) -> list[tuple[int, str, bool]]:
-        """Return the place, the shared name if any, and whether it learns, of each blob."""
+    def _blobs(self, count: int) -> list[tuple[str, bool]]:
+        """Return the shared name of each blob, if it has one, and whether it learns."""
         given = [] if self.old else self.message.messages("param")
         names = self.message.texts("param") if self.old else [p.text("name") for p in given]
         rates = self.message.numbers("blobs_lr") if self.old else [p.number("lr_mult", 1.0) for p in given]
-        return [
-            (i, names[i] if i < len(names) else "", rates[i] != 0 if i < len(rates) else True) for i in range(count)
-        ]
-
-
-_BLOBS = {0: "weight", 1: "bias"}
+        return [(names[i] if i < len(names) else "", rates[i] != 0 if i < len(rates) else True) for i in range(count)]
 
 
 Rule = Callable[..., Any]
