@@ -404,7 +404,15 @@ def shown() -> Verification:
 def test_the_report_fits_a_terminal(width: int) -> None:
     text = terminal.render(verification_document(shown()), width=width)
     assert max(map(len, text.splitlines())) <= width
-    for words in ("agrees", "explained", "as its convention says", "crashed", "norm", "AttributeError"):
+    for words in (
+        "agrees",
+        "explained",
+        "as its convention says",
+        "crashed",
+        "changed the model",
+        "norm",
+        "AttributeError",
+    ):
         assert words in " ".join(text.split())
 
 
