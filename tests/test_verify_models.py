@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from archlab.ir import TensorSpec
 from archlab.opinions import Opinion
 from archlab.ops import Linear
 from archlab.pytorch.agreement import parts
+from archlab.pytorch.opinions.live import packed
 from archlab.pytorch.trace import trace
 from archlab.pytorch.verify import verify_with
 from archlab.report import terminal
@@ -247,6 +249,19 @@ def test_a_trace_that_is_not_the_model_is_a_check_that_does_not_hold(part: str, 
     assert not verification.ok
 
 
+def test_outputs_whose_shape_is_assumed_are_not_held_against_a_trace() -> None:
+    class Cuts(opinionated.Small):
+        def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+            return super().forward(x)[: int(n)]
+
+    model = Cuts()
+    forward = facts(model, ["2x2"])  # the trace takes n, given by shape, to be zero
+    verification = verify_with(trace(model, X, TensorSpec((), "int64")), lambda _: (forward,), counters=())
+    (outputs,) = [check for check in verification.checks if check.name == "outputs"]
+    assert outputs.ok
+    assert outputs.detail.startswith("depend on elements, so no comparison: ")
+
+
 def test_a_model_that_does_not_run_is_a_check_that_does_not_hold() -> None:
     forward = Opinion("forward", status="crashed", error="RuntimeError: no")
     verification = verify_with(trace(opinionated.Small(), X), lambda _: (forward,), counters=())
@@ -311,6 +326,20 @@ def test_a_module_is_verified_and_left_as_it_was() -> None:
     assert model.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert model.training
+
+
+def test_large_weights_stay_at_home_and_what_steers_a_model_travels() -> None:
+    model = nn.Sequential(nn.Linear(1000, 1000), nn.BatchNorm1d(1000))
+    model[1].running_mean.fill_(3)
+    model.register_buffer("places", torch.arange(100_000))
+    model.again = model[0]
+    data = packed(model)
+    assert len(data) < 100_000 * 8 + 2 * 1000 * 4 + 10_000  # integers, two small buffers, and names
+    made = pickle.loads(data)
+    assert made.again is made[0]
+    assert [tuple(p.shape) for p in made.parameters()] == [(1000, 1000), (1000,), (1000,), (1000,)]
+    assert torch.equal(made.places, torch.arange(100_000))
+    assert made[1].running_mean.unique().tolist() == [3]
 
 
 def test_a_module_that_no_other_process_can_make_is_read_here_by_those_that_leave_it_alone() -> None:
@@ -382,7 +411,15 @@ def shown() -> Verification:
 def test_the_report_fits_a_terminal(width: int) -> None:
     text = terminal.render(verification_document(shown()), width=width)
     assert max(map(len, text.splitlines())) <= width
-    for words in ("agrees", "explained", "as its convention says", "crashed", "norm", "AttributeError"):
+    for words in (
+        "agrees",
+        "explained",
+        "as its convention says",
+        "crashed",
+        "changed the model",
+        "norm",
+        "AttributeError",
+    ):
         assert words in " ".join(text.split())
 
 

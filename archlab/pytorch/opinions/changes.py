@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -132,8 +131,6 @@ def _alike(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(_alike, a, b))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
-    if isinstance(a, weakref.ref):
-        return a() is b()
     return isinstance(a, (bool, int, float, str, bytes)) and a == b
 
 
