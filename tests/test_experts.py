@@ -89,7 +89,19 @@ def by_sorting(m: Any, x: Tensor) -> Tensor:
     return torch.zeros_like(x).index_add(0, order // m.k, made * weight.flatten()[order, None])
 
 
-WAYS = [(by_index, 1), (by_mask, 1), (by_place, 1), (by_place, 2), (by_place, 3), (by_sorting, 2)]
+def by_layer(m: Any, x: Tensor) -> Tensor:
+    """All first layers on their rows, joined, then all second layers on theirs."""
+    weight, choice = m.gate(x).softmax(-1).topk(m.k, dim=-1)
+    order = choice.flatten().argsort()
+    sizes = torch.bincount(choice.flatten(), minlength=EXPERTS).tolist()
+    rows = x[order // m.k]
+    for layer in (0, 2):
+        rows = rows if layer == 0 else rows.relu()
+        rows = torch.cat([e[layer](part) for e, part in zip(m.experts, rows.split(sizes), strict=True)])
+    return torch.zeros_like(x).index_add(0, order // m.k, rows * weight.flatten()[order, None])
+
+
+WAYS = [(by_index, 1), (by_mask, 1), (by_place, 1), (by_place, 2), (by_place, 3), (by_sorting, 2), (by_layer, 2)]
 
 
 def profiled(run: Callable[..., Tensor], k: int, tokens: int = 12) -> Profile:
