@@ -36,6 +36,7 @@ _HOMES = {
     "peak_memory": "archlab.api",
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
+    "rule": "archlab.registry",
     "select": "archlab.transform",
     "trace": "archlab.api",
     "verify": "archlab.api",
@@ -68,6 +69,7 @@ __all__ = [
     "peak_memory",
     "profile",
     "receptive_field",
+    "rule",
     "select",
     "trace",
     "verify",
@@ -101,6 +103,7 @@ if TYPE_CHECKING:
     from archlab.formula import Formula
     from archlab.ir import Builder, Graph, Node, Op, TensorSpec
     from archlab.profiles import Profile
+    from archlab.registry import rule
     from archlab.transform import select
 
 

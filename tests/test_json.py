@@ -28,6 +28,7 @@ from archlab.ops import (
     Conv2d,
     ConvTranspose2d,
     Counted,
+    Custom,
     Dropout,
     Flatten,
     GlobalAvgPool2d,
@@ -63,7 +64,8 @@ OPS: list[Op] = [
     Counted("resize", ((2, 4, 16, 16),), ((2, 4, 8, 8),), (("mul", 4), ("add", 3)), "float16"),
     Unknown("fft", (((2, 4, 8, 8), "complex64"), ((), "int64"))), Unknown("made", (((3,), "bool"),), ()),
     Unknown("seen", (((3,), "bool"),), ((2, 4, 8, 8),)), Reduce("max", (1, -1), True),
-    Reduce("argmax", None, dtype="int64"),
+    Reduce("argmax", None, dtype="int64"), Custom("n::made", (((3,), "bool"),), ()),
+    Custom("n::scan", (((2, 4, 8, 8), "int8"), ((), "bool")), ((2, 4, 8, 8),), (("exp", ((("L", 9),), ())),)),
 ]  # fmt: skip
 
 

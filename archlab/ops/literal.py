@@ -17,6 +17,8 @@ Costs = tuple[tuple[str, int], ...]
 """Numbers of operations by their class."""
 Specs = tuple[tuple[Shape, str], ...]
 """A shape and a dtype for each of several tensors."""
+Sums = tuple[tuple[str, tuple[tuple[tuple[str, int], ...], ...]], ...]
+"""For each of some operation classes a sum of products of named integers: the terms of its `Formula`."""
 
 
 @dataclass(frozen=True)
@@ -163,3 +165,40 @@ class Unknown(_Literal):
         """What the trace saw."""
         self._require_seen(self.saw, inputs)
         return tuple(TensorSpec(shape, dtype) for shape, dtype in self.outputs_seen)
+
+
+@dataclass(frozen=True)
+class Custom(_Literal):
+    """An op of somebody's own, counted by the rule that they gave for it (`archlab.rule`).
+
+    Like `Layout` it is literal: it makes `outputs_seen` of tensors of the shapes `saw`, with `counts` in all.
+    """
+
+    function: str
+    outputs_seen: Specs
+    saw: Shapes
+    counts: Sums = ()
+
+    at_least = 0
+    rule = "as the rule that was given for it says"
+
+    def __post_init__(self) -> None:
+        require_name(self.function)
+        require(bool(self.outputs_seen), "{} makes at least one tensor", self.function)
+        kinds = [kind for kind, _ in self.counts]
+        known = all(kind in OPERATION_CLASSES for kind in kinds) and len(set(kinds)) == len(kinds)
+        require(known, "operations are counted by class ({}), each once, got {}", ", ".join(OPERATION_CLASSES), kinds)
+        for kind, terms in self.counts:
+            named = all(name.isprintable() for term in terms for name, _ in term)
+            require(named, "the factors of {} have printable names, got {!r}", kind, terms)
+            count = Formula(*terms).value
+            require(count >= 0, "a count cannot be negative: {} {}", count, kind)
+
+    def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
+        """What the trace saw."""
+        self._require_seen(self.saw, inputs)
+        return tuple(TensorSpec(shape, dtype) for shape, dtype in self.outputs_seen)
+
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
+        """The counts."""
+        return {kind: Formula(*terms) for kind, terms in self.counts}

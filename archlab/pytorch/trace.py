@@ -20,6 +20,8 @@ from archlab.ops import Input
 from archlab.pytorch.eager import eagerly, unwrapped
 from archlab.pytorch.leaves import leaf
 from archlab.pytorch.recorder import Recorder, Step, is_small
+from archlab.pytorch.rules import RULES
+from archlab.pytorch.rules.own import check_names
 from archlab.pytorch.spy import NAMES, TracedTensor
 from archlab.pytorch.walk import Walk
 
@@ -39,6 +41,7 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
         args, kwargs = inputs
     model = unwrapped(model)
     module = model if isinstance(model, nn.Module) else None
+    check_names(RULES)
     walk = Walk(module)
     with _untouched(walk, mode):
         recorder = _recorder(walk)

@@ -79,9 +79,17 @@ _LISTS = {
     "Shapes": ("Shape", MAX_TENSORS),
     "Costs": ("Cost", MAX_RANK),
     "Specs": ("Spec", MAX_TENSORS),
+    "Sums": ("Sum", MAX_RANK),
+    "Terms": ("Term", MAX_TENSORS),
+    "Term": ("Factor", MAX_RANK),
 }
 """For a declared list: what its entries are, and how many there may be. None holds itself, so depth has an end."""
-_PAIRS = {"Cost": (("str", "int"), '["add", 3]'), "Spec": (("Shape", "str"), '[[1, 3], "float32"]')}
+_PAIRS = {
+    "Cost": (("str", "int"), '["add", 3]'),
+    "Spec": (("Shape", "str"), '[[1, 3], "float32"]'),
+    "Sum": (("str", "Terms"), '["mac", [[["L", 10]]]]'),
+    "Factor": (("str", "int"), '["L", 10]'),
+}
 """For a declared pair: what both are, and an example."""
 
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from archlab import registry
 from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
-from archlab.ops.general import Unknown
 from archlab.pytorch.recorder import is_small
-from archlab.pytorch.rules import control, elements, layers, layout
+from archlab.pytorch.rules import control, elements, layers, layout, own
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
 from archlab.pytorch.spy import NAMES, TracedTensor
 
@@ -60,11 +60,7 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
 
 
 def _resolve(func: Any) -> Plan:
-    name = (
-        func._schema.name.removeprefix("aten::")
-        if isinstance(func, torch._ops.OpOverload)
-        else getattr(func, "__name__", str(func))
-    )
+    name = own.name_of(func)
     if name == "__get__":
         name = f"get {func.__self__.__name__}"
     elif name == "__set__":
@@ -168,17 +164,14 @@ def _real(value: Any, recorder: Any = None) -> Any:
 def _unruled(recorder: Any, func: Any, name: str, args: Any, kwargs: Any, below: bool) -> Any:
     """Answer a function without a rule: by the ATen calls it is made of, or by torch's shape alone."""
     tensors = _flat(args, kwargs)
+    rule = registry.find(name) if tensors or "::" in name else None
+    if rule is not None:
+        return own.custom(recorder, func, rule, args, kwargs)
     if not below and any(type(t) is TracedTensor or recorder.is_parameter(t) for t in tensors):
         return func(*_twins(recorder, args), **_twins(recorder, kwargs))
     if not tensors and not below:
         return _factory(recorder, func, name, args, kwargs)
-    made = by_meta(recorder, func, args, kwargs)
-    specs = made if isinstance(made, tuple) else (made,)
-    if not all(isinstance(s, TensorSpec) for s in specs):
-        return made
-    saw = tuple(recorder.spec(tensor).shape for tensor in tensors)
-    op = Unknown(name, tuple((s.shape, s.dtype) for s in specs), saw)
-    return recorder.record(name, op, tensors, outputs=specs)
+    return own.unknown(recorder, func, name, args, kwargs)
 
 
 def _twins(recorder: Any, value: Any) -> Any:
@@ -208,17 +201,7 @@ def _factory(recorder: Any, func: Any, name: str, args: Any, kwargs: Any) -> Any
 
 def by_meta(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """Return the specs that torch's own meta kernel gives for a call."""
-
-    def blank(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            spec = recorder.spec(value)
-            return torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device="meta")
-        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-            return type(value)(blank(item) for item in value)
-        return torch.device("meta") if isinstance(value, torch.device) else value
-
-    with torch._C.DisableTorchFunction():
-        made = func(*[blank(a) for a in args], **{k: blank(v) for k, v in kwargs.items()})
+    made = own.on_meta(recorder, func, args, kwargs)
     if isinstance(made, Tensor):
         return TensorSpec(tuple(made.shape), NAMES[made.dtype])
     if isinstance(made, (list, tuple)) and any(isinstance(m, Tensor) for m in made):

@@ -186,9 +186,9 @@ RULES: dict[str, Callable[..., Any]] = {
     "linalg_solve_triangular": _solve_triangular,
     "solve_triangular": _solve_triangular,
     "bilinear": _bilinear,
-    "linear_dynamic": _quantised_linear,
-    "linear_relu_dynamic": _quantised_linear,
-    "linear_dynamic_fp16": _quantised_linear,
+    "quantized::linear_dynamic": _quantised_linear,
+    "quantized::linear_relu_dynamic": _quantised_linear,
+    "quantized::linear_dynamic_fp16": _quantised_linear,
     "_grouped_mm": _grouped_mm,
     "grouped_mm": _grouped_mm,
 }

@@ -70,5 +70,5 @@ RULES: dict[str, Callable[..., Any]] = {
     "grid_sampler": _grid_sample,
     "grid_sampler_2d": _grid_sample,
     "grid_sampler_3d": _grid_sample,
-    "deform_conv2d": _deform_conv2d,
+    "torchvision::deform_conv2d": _deform_conv2d,
 }
