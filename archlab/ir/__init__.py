@@ -1,6 +1,7 @@
 """The graph language: tensors, ops, nodes and graphs. It knows no concrete op and no framework."""
 
 from archlab.ir.builder import Builder
+from archlab.ir.call import Call
 from archlab.ir.graph import Graph
 from archlab.ir.node import Node, Param, Ref, Source
 from archlab.ir.op import MODES, OPERATION_CLASSES, Op
@@ -12,6 +13,7 @@ __all__ = [
     "MODES",
     "OPERATION_CLASSES",
     "Builder",
+    "Call",
     "Graph",
     "Node",
     "Op",

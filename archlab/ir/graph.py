@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from archlab.errors import GraphError, ShapeError, UsageError, nearest
+from archlab.ir.call import Call
 from archlab.ir.node import Node, Param, Ref
 from archlab.ir.op import MODES
 from archlab.ir.tensor import Shape, TensorSpec, is_floating, weight_dtype
@@ -21,6 +22,7 @@ class Graph:
     Building one infers every shape, so errors name the graph, the node and both numbers. `params`
     may leave out what nodes own; entries that no node reads are unused parameters. `like` lends
     dtype and trainability to parameters whose shape is inferred anew. `origin` is built, read or traced.
+    `calls` are the module calls that a trace saw; an edited graph has none.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Graph:
     outputs: tuple[Ref, ...]
     params: Mapping[str, Param] = field(default_factory=dict)
     origin: str = field(default="built", compare=False)
+    calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
     specs: Mapping[str, tuple[TensorSpec, ...]] = field(init=False, compare=False, repr=False)
     like: InitVar[Mapping[str, Param] | None] = None
 
@@ -172,7 +175,7 @@ class Graph:
         outputs = tuple(ref for ref in self.outputs if ref[0] in names)
         if outputs and all(self._index[n.name] is n and all(r[0] in names for r in n.inputs) for n in nodes):
             return self._part(tuple(nodes), outputs)
-        return Graph(self.name, tuple(nodes), outputs, self.params, self.origin)
+        return Graph(self.name, tuple(nodes), outputs, self.params, self.origin, self.calls)
 
     def _part(self, nodes: tuple[Node, ...], outputs: tuple[Ref, ...]) -> Graph:
         """Return some of the nodes as a graph without inferring it again: they read nothing but each other."""
@@ -188,10 +191,13 @@ class Graph:
         params: Mapping[str, Param],
         specs: Mapping[str, tuple[TensorSpec, ...]],
         origin: str,
+        calls: tuple[Call, ...] = (),
     ) -> Graph:
         """Return a graph of parts that are known to fit, as a trace knows: nothing is inferred or checked."""
         graph = object.__new__(cls)
-        graph.__dict__.update(name=name, nodes=nodes, outputs=outputs, params=params, specs=specs, origin=origin)
+        graph.__dict__.update(
+            name=name, nodes=nodes, outputs=outputs, params=params, specs=specs, origin=origin, calls=calls
+        )
         return graph
 
     def named(self, name: str) -> Graph:
@@ -236,13 +242,16 @@ class Graph:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the graph as plain data, the form that `sources.json` reads back without loss."""
-        return {
+        data: dict[str, Any] = {
             "schema": "archlab.graph/1",
             "name": self.name,
             "nodes": [node.to_dict() for node in self.nodes],
             "outputs": [list(ref) for ref in self.outputs],
             "params": {key: param.to_dict() for key, param in self.params.items()},
         }
+        if self.calls:
+            data["calls"] = [call.to_dict() for call in self.calls]
+        return data
 
     def to_json(self) -> str:
         """Return the graph as JSON text; a file of it is a target."""

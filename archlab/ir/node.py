@@ -36,11 +36,15 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a node came from; neither pricing nor equality look at it."""
+    """Where a node came from; neither pricing nor equality look at it.
+
+    `module` is the path of the module that ran it and `module_class` its class; `call` is the place of
+    that call in `Graph.calls`, -1 outside of any; `function` is the outermost torch function.
+    """
 
     module: str = ""
     module_class: str = ""
-    call: int = 0
+    call: int = -1
     function: str = ""
     file: str = ""
     line: int = 0

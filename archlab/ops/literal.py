@@ -9,14 +9,13 @@ from typing import Any
 from archlab.dims import require
 from archlab.formula import Formula
 from archlab.ir import OPERATION_CLASSES, Op, Shape, TensorSpec
+from archlab.ir.call import Specs
 from archlab.ops.elements import counts_of, require_name
 
 Shapes = tuple[Shape, ...]
 """A shape for each of several tensors."""
 Costs = tuple[tuple[str, int], ...]
 """Numbers of operations by their class."""
-Specs = tuple[tuple[Shape, str], ...]
-"""A shape and a dtype for each of several tensors."""
 Sums = tuple[tuple[str, tuple[tuple[tuple[str, int], ...], ...]], ...]
 """For each of some operation classes a sum of products of named integers: the terms of its `Formula`."""
 

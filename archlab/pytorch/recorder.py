@@ -13,6 +13,7 @@ from archlab.errors import ShapeError, TraceError
 from archlab.ir import Op, Shape, TensorSpec, is_floating
 from archlab.ops.general import Kept, Layout
 from archlab.pytorch.spy import NAMES, TracedTensor
+from archlab.pytorch.walk import Place
 
 REAL_ELEMENTS = 2**20
 """Integer and boolean tensors up to this size are computed for real: they steer control flow."""
@@ -21,14 +22,28 @@ REAL_FLOATS = 4096
 
 
 class Step(NamedTuple):
-    """One op of the trace: which module ran it, what it is called, what it read and wrote."""
+    """One op of the trace: the module call that ran it (-1: none), what it is called, what it read and wrote.
 
-    module: str
+    `outermost` is the torch function that the model called, of which the op may be a part.
+    """
+
+    call: int
     function: str
+    outermost: str
     op: Op
     inputs: tuple[tuple[int, int], ...]
     weights: dict[str, str]
     outputs: tuple[TensorSpec, ...]
+
+
+class Called:
+    """A module call under way: `inputs` and `outputs` are the tensors given and returned."""
+
+    __slots__ = ("inputs", "outputs", "parent", "place")
+
+    def __init__(self, place: Place, parent: int, inputs: tuple[TensorSpec, ...]) -> None:
+        self.place, self.parent, self.inputs = place, parent, inputs
+        self.outputs: tuple[TensorSpec, ...] = ()
 
 
 class Recorder(TorchFunctionMode):
@@ -42,7 +57,9 @@ class Recorder(TorchFunctionMode):
         self.buffers = buffers
         self.device = device
         self.steps: list[Step] = []
-        self.path: list[str] = [""]
+        self.calls: list[Called] = []
+        self.inside = -1  # the place in `calls` of the innermost call under way
+        self.outermost = ""
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
@@ -153,7 +170,15 @@ class Recorder(TorchFunctionMode):
                 self._check(known[1], weights)
         step = len(self.steps)
         self.steps.append(
-            Step("" if kept else self.path[-1], function, op, tuple(x.ref for x in read), weights or {}, outputs)
+            Step(
+                -1 if kept else self.inside,
+                function,
+                function if kept else self.outermost or function,
+                op,
+                tuple([x.ref for x in read]),
+                weights or {},
+                outputs,
+            )
         )
         made = tuple(TracedTensor(self, (step, i), spec) for i, spec in enumerate(outputs))
         if value is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from archlab.errors import TraceError, UsageError
-from archlab.ir import MODES, Graph, Node, Param, TensorSpec, is_floating
+from archlab.ir import MODES, Call, Graph, Node, Param, Source, TensorSpec, is_floating
 from archlab.ops import Input
 from archlab.pytorch.eager import eagerly, unwrapped
 from archlab.pytorch.leaves import leaf
-from archlab.pytorch.recorder import Recorder, Step, is_small
+from archlab.pytorch.recorder import Called, Recorder, Step, is_small
 from archlab.pytorch.rules import RULES
 from archlab.pytorch.rules.own import check_names
 from archlab.pytorch.spy import NAMES, TracedTensor
-from archlab.pytorch.walk import Walk
+from archlab.pytorch.walk import Place, Walk
 
 _active = threading.local()
 _lock = threading.Lock()
@@ -52,7 +52,8 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
             with _listening(recorder, walk), torch.no_grad():
                 outputs = model(*args, **kwargs)
         except Exception as error:
-            name = recorder.path[-1] or type(model).__name__
+            inside = recorder.calls[recorder.inside].place.path if recorder.inside >= 0 else ""
+            name = inside or type(model).__name__
             ran = _graph(recorder, model, walk, None) if recorder.steps else None
             what = str(error) or type(error).__name__
             raise TraceError(f"{type(model).__name__}: the forward failed in {name}: {what}", ran) from error
@@ -103,7 +104,7 @@ def _listening(recorder: Recorder, walk: Walk) -> Iterator[None]:
         if not _users:
             _eager.enter_context(eagerly(lambda: getattr(_active, "recorder", None) is not None))
         _users += 1
-    walk.listen(lambda module, path: partial(_call, recorder, module, path))
+    walk.listen(lambda module, place: partial(_call, recorder, module, place))
     try:
         with recorder:
             yield
@@ -115,17 +116,35 @@ def _listening(recorder: Recorder, walk: Walk) -> Iterator[None]:
                 _eager.close()
 
 
-def _call(recorder: Recorder, module: nn.Module, path: str, *args: Any, **kwargs: Any) -> Any:
+def _call(recorder: Recorder, module: nn.Module, place: Place, *args: Any, **kwargs: Any) -> Any:
     run: Any = module._call_impl
     if getattr(_active, "recorder", None) is not recorder:  # another thread runs the same model
         return run(*args, **kwargs)
-    stack = recorder.path
-    depth = len(stack)
-    stack.append(path or stack[-1])
+    outer = recorder.inside
+    called = Called(place, outer, _specs(recorder, (*args, *kwargs.values())))
+    recorder.inside = len(recorder.calls)
+    recorder.calls.append(called)
     short = leaf(module, args, kwargs)
+    recorder.outermost = ""
     made = run(*args, **kwargs) if short is None else short(recorder, module, args[0])
-    del stack[depth:]  # a failing module stays on the path, so that the error can name it, unless it is caught
+    called.outputs = _specs(recorder, (made,))
+    recorder.inside = outer  # a failing module stays inside, so that the error can name it, unless it is caught
     return made
+
+
+def _specs(recorder: Recorder, values: Any) -> tuple[TensorSpec, ...]:
+    """Return the shapes and types of the tensors in some values, nested ones too, in order."""
+    found: list[TensorSpec] = []
+    for value in values:
+        if type(value) is TracedTensor:
+            found.append(value.spec)
+        elif isinstance(value, Tensor):
+            found.append(recorder.spec(value))
+        elif isinstance(value, (list, tuple)):
+            found.extend(_specs(recorder, value))
+        elif isinstance(value, Mapping):
+            found.extend(_specs(recorder, value.values()))
+    return tuple(found)
 
 
 @contextmanager
@@ -162,8 +181,11 @@ def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
         refs = [(len(steps) - 1, 0)]
     else:
         tree_map(collect, outputs)
+    called = recorder.calls
     nodes = tuple(
-        Node(name, step.op, tuple([(names[i], o) for i, o in step.inputs]), step.weights)
+        Node(
+            name, step.op, tuple([(names[i], o) for i, o in step.inputs]), step.weights, False, _source(called, step)
+        )
         for name, step in zip(names, steps, strict=True)
     )
     params = {key: Param(tuple(t.shape), NAMES[t.dtype], t.requires_grad) for key, t in walk.parameters.items()}
@@ -171,7 +193,24 @@ def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
     kept = tuple((names[i], o) for i, o in dict.fromkeys(refs))
     label = type(model).__name__ if walk.root is not None else getattr(model, "__name__", type(model).__name__)
     specs = {name: step.outputs for name, step in zip(names, steps, strict=True)}
-    return Graph.assembled(label, nodes, kept, params, specs, "traced")
+    return Graph.assembled(label, nodes, kept, params, specs, "traced", _calls(called))
+
+
+def _source(called: list[Called], step: Step) -> Source:
+    place = called[step.call].place if step.call >= 0 else None
+    path, kind = (place.path, place.kind) if place is not None else ("", "")
+    return Source(path, kind, step.call, step.outermost)
+
+
+def _calls(called: list[Called]) -> tuple[Call, ...]:
+    times: dict[str, int] = {}
+    calls = []
+    for call in called:
+        path, kind, parameters, leaf = call.place
+        times[path] = number = times.get(path, -1) + 1
+        inputs, outputs = (tuple([(s.shape, s.dtype) for s in specs]) for specs in (call.inputs, call.outputs))
+        calls.append(Call(path, kind, call.parent, number, inputs, outputs, parameters, leaf))
+    return tuple(calls)
 
 
 _ZEROS = "integer inputs given by shape hold zeros"
@@ -189,16 +228,17 @@ def _names(recorder: Recorder) -> list[str]:
     """Return a name for each step: the module's path, with the function where it runs several, #k from the second."""
     several: set[str] = set()
     previous: dict[str, int] = {}
-    for i, step in enumerate(recorder.steps):
-        before = previous.get(step.module)
+    modules = [recorder.calls[step.call].place.path if step.call >= 0 else "" for step in recorder.steps]
+    for i, module in enumerate(modules):
+        before = previous.get(module)
         if before is not None and _function_differs(recorder, before, i):
-            several.add(step.module)
-        previous[step.module] = i
+            several.add(module)
+        previous[module] = i
     seen: dict[str, int] = {}
     names = []
-    for step in recorder.steps:
-        base = step.module.replace(".", "/")
-        if not base or step.module in several:
+    for module, step in zip(modules, recorder.steps, strict=True):
+        base = module.replace(".", "/")
+        if not base or module in several:
             base = f"{base}/{step.function}" if base else step.function.replace(".", "/")
         seen[base] = times = seen.get(base, 0) + 1
         names.append(base if times == 1 else f"{base}#{times}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from archlab.errors import GraphError, ReadError, nearest
-from archlab.ir import Graph, Node, Op, Param, Ref, Source
+from archlab.ir import Call, Graph, Node, Op, Param, Ref, Source
 from archlab.ops import BY_NAME
 from archlab.sources.values import a_list, a_text, an_object, fields_of, is_size, is_text, mapping, require, shown
 
@@ -45,15 +45,17 @@ def read_graph(text: str, where: str) -> Graph:
     data = mapping(_parse(text, where), where)
     if data.get("schema") != SCHEMA:
         raise ReadError(f"{where}: the entry 'schema' must be {SCHEMA!r}, got {shown(data.get('schema'))}")
-    data = an_object(data, where, ("schema", "name", "nodes", "outputs"), ("params",))
+    data = an_object(data, where, ("schema", "name", "nodes", "outputs"), ("params", "calls"))
     name = a_text(data["name"], f"{where}: name")
     nodes = [_node(item, f"{where}: nodes[{i}]") for i, item in enumerate(a_list(data["nodes"], f"{where}: nodes"))]
     outputs = _refs(data["outputs"], f"{where}: outputs")
     params = mapping(data.get("params", {}), f"{where}: params")
     names = [a_text(key, f"{where}: params") for key in params]
     read = {key: _param(params[key], f"{where}: params[{key!r}]") for key in names}
+    listed = a_list(data.get("calls", []), f"{where}: calls")
+    calls = tuple(_call(item, i, f"{where}: calls[{i}]") for i, item in enumerate(listed))
     try:
-        return Graph(name, tuple(nodes), outputs, read, origin="read")
+        return Graph(name, tuple(nodes), outputs, read, "read", calls)
     except GraphError as error:
         raise type(error)(f"{where}: {error}") from None
 
@@ -94,6 +96,12 @@ def _node(item: Any, at: str) -> Node:
     require(type(train_only) is bool, f"{at}.train_only", "true or false", train_only)
     source = fields_of(Source, data["source"], f"{at}.source") if "source" in data else None
     return Node(name, _op(data["op"], f"{at}.op"), _refs(data["inputs"], f"{at}.inputs"), keys, train_only, source)
+
+
+def _call(item: Any, place: int, at: str) -> Call:
+    call: Call = fields_of(Call, item, at)
+    require(-1 <= call.parent < place, f"{at}.parent", "an earlier call or -1", call.parent)
+    return call
 
 
 def _op(item: Any, at: str) -> Op:

@@ -82,6 +82,7 @@ _LISTS = {
     "Sums": ("Sum", MAX_RANK),
     "Terms": ("Term", MAX_TENSORS),
     "Term": ("Factor", MAX_RANK),
+    "Keys": ("Key", MAX_TENSORS),
 }
 """For a declared list: what its entries are, and how many there may be. None holds itself, so depth has an end."""
 _PAIRS = {
@@ -89,6 +90,7 @@ _PAIRS = {
     "Spec": (("Shape", "str"), '[[1, 3], "float32"]'),
     "Sum": (("str", "Terms"), '["mac", [[["L", 10]]]]'),
     "Factor": (("str", "int"), '["L", 10]'),
+    "Key": (("str", "str"), '["weight", "conv1.weight"]'),
 }
 """For a declared pair: what both are, and an example."""
 

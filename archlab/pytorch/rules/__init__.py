@@ -44,6 +44,8 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
         return func(*args, **kwargs)
     if _transforming() is not None:
         return func(*_twins(recorder, args), **_twins(recorder, kwargs))  # vmap makes larger calls of it, below
+    if not below:
+        recorder.outermost = plan.name
     if plan.rule is None:
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     try:
