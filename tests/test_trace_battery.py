@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from archlab.errors import TraceError
 from archlab.ir import Graph, TensorSpec
 from archlab.ops import Unknown
 from archlab.profiles import profile_graph
@@ -341,14 +340,16 @@ def test_a_packed_sequence_counts_its_real_steps() -> None:
     assert graph.specs[graph.outputs[0][0]][0].shape == (3, 7, 20)
 
 
-def test_experts_without_a_known_assignment_are_an_error_never_a_guess() -> None:
+def test_experts_that_data_chooses_are_taken_to_share_evenly_and_the_result_says_so() -> None:
     def run(self: Any, x: Tensor) -> Tensor:
         chosen = self.gate(x).argmax(-1)
         return torch.stack([self.a(x[chosen == 0]).sum(), self.b(x[chosen == 1]).sum()])
 
-    module = Of(run, gate=nn.Linear(16, 2), a=nn.Linear(16, 16), b=nn.Linear(16, 16))
-    with pytest.raises(TraceError, match="elements are not known"):
-        trace(module, r(4, 16))
+    module = Of(run, gate=nn.Linear(16, 2), a=nn.Linear(16, 16), b=nn.Linear(16, 16, bias=False))
+    graph = trace(module, r(5, 16))
+    profile = profile_graph(graph)
+    assert profile.total.macs == 5 * 2 * 16 + 3 * 16 * 16 + 2 * 16 * 16  # rows 0, 2, 4 and rows 1, 3
+    assert profile.assumed == {"data picks each choice equally often": 1}
 
 
 def test_known_masks_decide_shapes() -> None:

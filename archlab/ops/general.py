@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from archlab.dims import equal, minimum, require, require_integer
@@ -34,12 +34,18 @@ class Elementwise(Op):
 
     function: str
     dtype: str = ""
+    taken: str = field(default="", repr=False)
 
     arity = None
     rule = "so many operations per output element as `ops.functions` says"
 
     def __post_init__(self) -> None:
         _require_function(self.function, ELEMENTWISE, self.dtype)
+
+    @property
+    def assumed(self) -> str:
+        """What a trace took for granted of the elements, where shapes rest on it."""
+        return self.taken
 
     def infer(self, *inputs: TensorSpec) -> TensorSpec:
         """The broadcast shape, but for what `ops.functions` lists."""
@@ -72,6 +78,7 @@ class Reduce(Op):
     keepdim: bool = False
     dtype: str = ""
     results: int = 1
+    taken: str = field(default="", repr=False)
 
     rule = "so many operations per input and per output element as `ops.functions` says"
 
@@ -83,6 +90,11 @@ class Reduce(Op):
             whole = all(type(dim) is int for dim in dims)
             require(whole, "dims are integers, got {}", dims)
             object.__setattr__(self, "dims", dims)
+
+    @property
+    def assumed(self) -> str:
+        """Where a trace took it to find what it looks for, where shapes rest on it."""
+        return self.taken
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         """The shape without the reduced dimensions, or with 1 in their place."""

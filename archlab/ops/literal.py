@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from archlab.dims import require
@@ -14,6 +14,8 @@ from archlab.ops.elements import counts_of, require_name
 
 Shapes = tuple[Shape, ...]
 """A shape for each of several tensors."""
+Dtypes = str | tuple[str, ...]
+"""One dtype for several tensors, or one for each."""
 Costs = tuple[tuple[str, int], ...]
 """Numbers of operations by their class."""
 Sums = tuple[tuple[str, tuple[tuple[tuple[str, int], ...], ...]], ...]
@@ -54,6 +56,12 @@ class _Literal(Op):
 
     arity = None
     function: str
+    taken: str
+
+    @property
+    def assumed(self) -> str:
+        """What the trace took for granted of the elements, where shapes rest on it."""
+        return self.taken
 
     def _require_seen(self, saw: Shapes | None, inputs: tuple[TensorSpec, ...]) -> None:
         given = tuple(x.shape for x in inputs)
@@ -63,29 +71,36 @@ class _Literal(Op):
         fits = saw is None or given == saw
         require(fits, "{} was traced for {} and is literal, got {}; trace it again", self.function, seen, given)
 
-    def _made(self, shapes: Shapes, dtype: str, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        dtype = dtype or (inputs[0].dtype if inputs else "float32")
-        return tuple(TensorSpec(shape, dtype) for shape in shapes)
+    def _made(self, shapes: Shapes, dtype: Any, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        first = inputs[0].dtype if inputs else "float32"
+        dtypes = dtype if isinstance(dtype, tuple) else (dtype,) * len(shapes)
+        return tuple(TensorSpec(shape, each or first) for shape, each in zip(shapes, dtypes, strict=True))
 
 
 @dataclass(frozen=True)
 class Layout(_Literal):
     """Elements arranged anew, by a view (`shares`) or by a copy: a slice, a transposition, a cast.
 
-    It is literal: `shapes` it makes of tensors of the shapes `saw`, all of `dtype` (the first input's, if empty).
+    It is literal: `shapes` it makes of tensors of the shapes `saw`, all of `dtype` (the first input's, if empty),
+    or each of its own.
     """
 
     function: str
     shapes: Shapes
     saw: Shapes
-    dtype: str = ""
+    dtype: Dtypes = ""
     shares: bool = True
+    taken: str = field(default="", repr=False)
 
     rule = "elements are arranged anew, nothing is computed; a view moves nothing"
 
     def __post_init__(self) -> None:
         require_name(self.function)
         require(bool(self.shapes), "{} makes at least one tensor", self.function)
+        several = isinstance(self.dtype, tuple)
+        fits = len(self.dtype) == len(self.shapes) if several else True
+        texts = all(isinstance(dtype, str) for dtype in (self.dtype if several else (self.dtype,)))
+        require(fits and texts, "{} has a dtype for all it makes or one for each, got {}", self.function, self.dtype)
 
     @property
     def is_view(self) -> bool:
@@ -112,6 +127,7 @@ class Counted(_Literal):
     each: Costs = ()
     dtype: str = ""
     whole: Costs = ()
+    taken: str = field(default="", repr=False)
 
     rule = "so many operations per output element, and in all, as stated"
 
@@ -147,6 +163,7 @@ class Unknown(_Literal):
     function: str
     outputs_seen: Specs
     saw: Shapes | None = None
+    taken: str = field(default="", repr=False)
 
     at_least = 0
     rule = "no rule: uncounted"
@@ -177,6 +194,7 @@ class Custom(_Literal):
     outputs_seen: Specs
     saw: Shapes
     counts: Sums = ()
+    taken: str = field(default="", repr=False)
 
     at_least = 0
     rule = "as the rule that was given for it says"

@@ -63,7 +63,9 @@ class Recorder(TorchFunctionMode):
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
-        self.read_guesses = False
+        self.assumptions: dict[int, str] = {}  # what is assumed of the elements that a step makes
+        self.read_guesses: set[int] = set()  # those steps on whose elements control flow rests
+        self.compared: dict[tuple[int, int], int] = {}  # the first number that unknown integers met
         self.ops: dict[Any, Op] = {}
         self._inferred: dict[Any, tuple[tuple[TensorSpec, ...], Mapping[str, Shape]]] = {}
         self.shapes = shapes
@@ -136,6 +138,12 @@ class Recorder(TorchFunctionMode):
         """Return the known elements of a tensor for control flow to read, None if there are none."""
         self.read_guesses |= twin.guessed
         return twin.value
+
+    def assume(self, made: TracedTensor, value: Tensor, text: str) -> TracedTensor:
+        """Give a tensor elements that are assumed; the result says so if control flow reads them."""
+        made.value, made.guessed = value, frozenset((made.ref[0],))
+        self.assumptions[made.ref[0]] = text
+        return made
 
     def unknown(self, what: str) -> Exception:
         """Return the error of a forward that depends on elements that a trace does not have."""

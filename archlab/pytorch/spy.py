@@ -22,7 +22,7 @@ class TracedTensor(Tensor):
 
     `spec` is its shape and type, `ref` the step of the trace that made it and which of its outputs it
     is, `value` its elements where they are known (small integers and booleans steer control flow),
-    `guessed` whether those rest on elements of an input that was given by its shape alone.
+    `guessed` the steps of the trace whose elements were assumed and that those rest on.
     What asks for its shape or type is answered here, before torch is involved.
     """
 
@@ -30,7 +30,7 @@ class TracedTensor(Tensor):
     ref: tuple[int, int]
     value: Tensor | None
     recorder: Any
-    guessed: bool = False
+    guessed: frozenset[int] = frozenset()
 
     @staticmethod
     def __new__(

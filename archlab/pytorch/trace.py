@@ -84,7 +84,7 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
         if isinstance(item, Tensor) and whole and item.device.type != "meta":
             made.value = item.detach().cpu().clone()
         elif whole and is_small(spec):
-            made.value, made.guessed = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), True
+            recorder.assume(made, torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), _ZEROS)
         return made
 
     return tree_map(stand_in, value, is_leaf=lambda v: isinstance(v, TensorSpec))
@@ -176,7 +176,10 @@ def _graph(recorder: Recorder, model: Any, walk: Walk, outputs: Any) -> Graph:
         return item
 
     if recorder.read_guesses:
-        steps = [_with_guess(step) for step in steps]
+        steps = steps.copy()
+        for i in recorder.read_guesses:
+            op: Any = steps[i].op
+            steps[i] = steps[i]._replace(op=replace(op, taken=recorder.assumptions[i]))
     if outputs is None:
         refs = [(len(steps) - 1, 0)]
     else:
@@ -214,14 +217,6 @@ def _calls(called: list[Called]) -> tuple[Call, ...]:
 
 
 _ZEROS = "integer inputs given by shape hold zeros"
-
-
-def _with_guess(step: Step) -> Step:
-    """Return an integer input with what its elements were taken to be, any other step as it is."""
-    op = step.op
-    if not isinstance(op, Input) or is_floating(op.dtype):
-        return step
-    return step._replace(op=replace(op, taken=_ZEROS))
 
 
 def _names(recorder: Recorder) -> list[str]:

@@ -29,6 +29,8 @@ def fields_of(kind: Any, item: Any, at: str) -> Any:
             continue
         if declared == "Any" and isinstance(value, list):
             declared = "Shape of Any"
+        if declared == "Dtypes" and isinstance(value, list):
+            declared = "Texts"
         values[name] = _value(declared, value, f"{at}.{name}")
     return kind(**values)
 
@@ -70,6 +72,7 @@ _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "float": ("a number", _is_real),
     "bool": ("true or false", lambda value: type(value) is bool),
     "str": ("a text", is_text),
+    "Dtypes": ("a text or a list of texts", is_text),
     "Any": ("an integer of 64 bits or a text", lambda value: is_size(value) or is_text(value)),
 }
 """For the declared type of a field: what a value is called, and whether it is one."""
@@ -82,6 +85,7 @@ _LISTS = {
     "Sums": ("Sum", MAX_RANK),
     "Terms": ("Term", MAX_TENSORS),
     "Term": ("Factor", MAX_RANK),
+    "Texts": ("str", MAX_TENSORS),
     "Keys": ("Key", MAX_TENSORS),
 }
 """For a declared list: what its entries are, and how many there may be. None holds itself, so depth has an end."""

@@ -16,11 +16,17 @@ from archlab import registry
 from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
 from archlab.pytorch.recorder import is_small
-from archlab.pytorch.rules import control, elements, layers, layout, own
+from archlab.pytorch.rules import assumed, control, elements, layers, layout, own
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
 from archlab.pytorch.spy import NAMES, TracedTensor
 
-RULES: dict[str, Callable[..., Any]] = {**elements.RULES, **layout.RULES, **layers.RULES, **control.RULES}
+RULES: dict[str, Callable[..., Any]] = {
+    **elements.RULES,
+    **layout.RULES,
+    **layers.RULES,
+    **control.RULES,
+    **assumed.RULES,
+}
 
 
 class Plan(NamedTuple):
@@ -131,15 +137,15 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
         # What is written in place is written for real: views of it share the elements.
         real = [_real(a, recorder) for a in args]
         value = func(*real, **{k: _real(v, recorder) for k, v in kwargs.items() if k not in ("device", "out")})
-    guessed = any(_is_guessed(recorder, t) for t in tensors)
+    guessed = frozenset().union(*[_guesses(recorder, t) for t in tensors])
     for one, known in zip(made, value, strict=False) if several else ((made, value),):
         if isinstance(known, Tensor) and tuple(known.shape) == one.spec.shape:
             one.value, one.guessed = known, guessed
 
 
-def _is_guessed(recorder: Any, tensor: Tensor) -> bool:
+def _guesses(recorder: Any, tensor: Tensor) -> frozenset[int]:
     twin = tensor if type(tensor) is TracedTensor else recorder.leaf(tensor)
-    return twin is not None and twin.guessed
+    return frozenset() if twin is None else twin.guessed
 
 
 def _is_known(recorder: Any, tensor: Tensor) -> bool:

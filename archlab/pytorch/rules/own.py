@@ -96,7 +96,7 @@ def _literal(r: Any, func: Any, name: str, args: Any, kwargs: Any, op: Any) -> A
         twin = r.traced(target)
         if twin is not target:
             r.overwrite(target)
-        twin.ref, twin.value, twin.guessed = new.ref, None, False
+        twin.ref, twin.value, twin.guessed = new.ref, None, frozenset()
     return tree_unflatten(returned, layout)
 
 
