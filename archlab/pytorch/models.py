@@ -31,7 +31,7 @@ def torchvision_model(text: str, arguments: Mapping[str, Any]) -> tuple[nn.Modul
         raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
     weights = _entry(models, name, entry)
     if _is_detector(models, name):  # with weights its norms are frozen, so it is built as if it had them
-        with _no_weights():
+        with _no_weights(models):
             build = partial(models.get_model, name, weights=weights if entry else None, **arguments)
             return _built(build, f"torchvision:{text}"), _torchvision_input(name, weights)
     chosen = {**(_entry_arguments(name, weights) if entry else _quick_arguments(name)), **arguments}
@@ -98,17 +98,15 @@ def _torchvision_input(name: str, weights: Any) -> Inputs:
 
 
 @contextmanager
-def _no_weights() -> Iterator[None]:
+def _no_weights(models: Any) -> Iterator[None]:
     """Let constructors of torchvision that want weights go without: nothing is fetched, nothing is loaded."""
-    from torchvision.models import WeightsEnum
-
-    fetch, load = WeightsEnum.get_state_dict, nn.Module.load_state_dict
+    fetch, load = models.WeightsEnum.get_state_dict, nn.Module.load_state_dict
     try:
-        WeightsEnum.get_state_dict = lambda self, *_, **__: {}
+        models.WeightsEnum.get_state_dict = lambda self, *_, **__: {}
         nn.Module.load_state_dict = lambda self, *_, **__: None  # type: ignore[method-assign]
         yield
     finally:
-        WeightsEnum.get_state_dict = fetch
+        models.WeightsEnum.get_state_dict = fetch
         nn.Module.load_state_dict = load  # type: ignore[method-assign]
 
 
