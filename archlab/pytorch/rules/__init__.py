@@ -16,17 +16,12 @@ from archlab import registry
 from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
 from archlab.pytorch.recorder import is_small
-from archlab.pytorch.rules import assumed, control, elements, layers, layout, own
+from archlab.pytorch.rules import assumed, control, elements, fourier, layers, layout, losses, own, scatter
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
 from archlab.pytorch.spy import NAMES, TracedTensor
 
-RULES: dict[str, Callable[..., Any]] = {
-    **elements.RULES,
-    **layout.RULES,
-    **layers.RULES,
-    **control.RULES,
-    **assumed.RULES,
-}
+_SUBJECTS = (elements, layout, layers, control, assumed, scatter, fourier, losses)
+RULES: dict[str, Callable[..., Any]] = {name: rule for part in _SUBJECTS for name, rule in part.RULES.items()}
 
 
 class Plan(NamedTuple):
@@ -136,7 +131,12 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
     with torch._C.DisableTorchFunction():
         # What is written in place is written for real: views of it share the elements.
         real = [_real(a, recorder) for a in args]
-        value = func(*real, **{k: _real(v, recorder) for k, v in kwargs.items() if k not in ("device", "out")})
+        try:
+            value = func(*real, **{k: _real(v, recorder) for k, v in kwargs.items() if k not in ("device", "out")})
+        except (NotImplementedError, RuntimeError) as error:
+            if "not implemented for" not in str(error):  # else the CPU lacks what the model's own device has
+                raise
+            return
     guessed = frozenset().union(*[_guesses(recorder, t) for t in tensors])
     for one, known in zip(made, value, strict=False) if several else ((made, value),):
         if isinstance(known, Tensor) and tuple(known.shape) == one.spec.shape:
