@@ -47,7 +47,7 @@ MIDDLE = {
     "n_mamba_heads": 16, "ffn_hidden_size": 256, "expert_ffn_hidden_size": 64, "n_inner": 256, "embedding_dim": 512,
     "vocab_size_per_layer_input": 200, "mamba_expand": 2, "encoder_hash_byte_group_vocab": 200,
 }  # fmt: skip
-SIZES = tuple(FEW_LAYERS | FEW_WORDS | more for more in (NARROW, MIDDLE, {})) + (FEW_LAYERS,)
+SIZES = (*(FEW_LAYERS | FEW_WORDS | more for more in (NARROW, MIDDLE, {})), FEW_LAYERS)
 """What makes a configuration small, of the entries that it has; the first that torch can run is taken."""
 
 

@@ -113,6 +113,19 @@ def quantised() -> nn.Module:
     return quantize_dynamic(nn.Sequential(nn.Linear(64, 32)), {nn.Linear}, dtype=torch.qint8)
 
 
+class Attends(nn.Module):
+    def forward(self, q: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(q, q, q)
+
+
+def quantised_layers() -> nn.Module:
+    """A convolution and a linear layer that read and make 8 bits."""
+    from torch.ao.nn.quantized import Conv2d, DeQuantize, Linear, Quantize
+
+    ends = Quantize(0.1, 0, torch.quint8), DeQuantize()
+    return nn.Sequential(ends[0], Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Linear(8, 4), ends[1])
+
+
 class Method(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -281,6 +294,14 @@ CASES: dict[str, Case] = {
     "script_traced": Case(
         lambda: torch.jit.trace(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(288, 4)), r(1, 3, 8, 8)),
         lambda: (r(1, 3, 8, 8),), 36 * 8 * 27 + 4 * 8 * 36, 8 * 27 + 8 + 4 * 288 + 4),
+    "scripted_attention": Case(
+        lambda: torch.jit.script(Attends()), lambda: (r(2, 4, 10, 16),), ATTENTION),
+    "scripted_encoder_layer": Case(
+        lambda: torch.jit.script(encoder_layer().eval()), lambda: (r(2, 10, 64),), MHA_MACS + 2 * (2 * 10 * 64 * 128),
+        4 * 64 * 64 + 4 * 64 + 2 * 64 * 128 + 128 + 64 + 4 * 64),
+    "embedding_bag": Case(lambda: nn.EmbeddingBag(10, 4), lambda: (torch.zeros(3, 5, dtype=torch.int64),), 0, 40),
+    "quantised_layers": Case(
+        quantised_layers, lambda: (r(1, 3, 16, 16),), 14 * 14 * 8 * 27 + 4 * 8, 0),
     "checkpointed": Case(checkpointed, lambda: (r(4, 16),), 2 * 4 * 16 * 32),
     "vmap": Case(
         lambda: Of(lambda self, x: torch.vmap(self.layer)(x), layer=nn.Linear(16, 8)), lambda: (r(8, 4, 16),),

@@ -16,11 +16,23 @@ from archlab import registry
 from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
 from archlab.pytorch.recorder import is_small
-from archlab.pytorch.rules import assumed, control, elements, fourier, layers, layout, losses, own, scatter
+from archlab.pytorch.rules import (
+    assumed,
+    control,
+    elements,
+    fourier,
+    kernels,
+    layers,
+    layout,
+    losses,
+    own,
+    quantised,
+    scatter,
+)
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
 from archlab.pytorch.spy import NAMES, TracedTensor
 
-_SUBJECTS = (elements, layout, layers, control, assumed, scatter, fourier, losses)
+_SUBJECTS = (elements, layout, layers, control, assumed, scatter, fourier, losses, kernels, quantised)
 RULES: dict[str, Callable[..., Any]] = {name: rule for part in _SUBJECTS for name, rule in part.RULES.items()}
 
 

@@ -66,6 +66,8 @@ def _window(name: str, kind: str) -> Callable[..., Any]:
         from archlab.pytorch.rules import by_meta
 
         func = getattr(functional, name, None) or getattr(torch.ops.aten, name)
+        if name.startswith("adaptive_max_pool") and not args and not kwargs:  # the kernel: it makes indices, too
+            func = getattr(torch.ops.aten, name, func)
         made = by_meta(r, func, (input, size, *args), kwargs)
         specs = made if isinstance(made, tuple) else (made,)
         if "adaptive" in name:  # windows overlap and differ where sizes do not divide
@@ -89,6 +91,8 @@ _MAX = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    *(f"adaptive_max_pool{rank}d_with_indices" for rank in (1, 2, 3)),
+    "fractional_max_pool3d_with_indices",
     "max_pool2d_with_indices",
     "max_pool3d_with_indices",
     "max_pool1d_with_indices",
