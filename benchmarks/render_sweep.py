@@ -95,7 +95,7 @@ def transformers(default: list[str], tiny: list[str]) -> list[str]:
         "",
         "Configured small, with eager attention, each was traced on meta and as a real model on the CPU, and run for "
         f"real under torch's `FlopCounterMode`: {compared['same']} have the same MACs, FLOPs and params in both "
-        "traces, and MACs of half of what torch's counter finds, but for those of `grouped_mm` and `solve_triangular`, for "
+        "traces, and MACs of half of what torch's counter finds, but for `grouped_mm` and `solve_triangular`, for "
         f"which it has no formula ({beyond} models). Of the others: "
         f"{listed(compared, [status for status in compared if status != 'same'])}. "
         f"{compared['differs'] or 'None'} differ between the CPU and meta.",
