@@ -37,6 +37,7 @@ _HOMES = {
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
     "reconcile": "archlab.api",
+    "rule": "archlab.registry",
     "select": "archlab.transform",
     "trace": "archlab.api",
     "verify": "archlab.api",
@@ -70,6 +71,7 @@ __all__ = [
     "profile",
     "receptive_field",
     "reconcile",
+    "rule",
     "select",
     "trace",
     "verify",
@@ -104,6 +106,7 @@ if TYPE_CHECKING:
     from archlab.formula import Formula
     from archlab.ir import Builder, Graph, Node, Op, TensorSpec
     from archlab.profiles import Profile
+    from archlab.registry import rule
     from archlab.transform import select
 
 

@@ -12,6 +12,10 @@ class ArchlabError(Exception):
     exit_code = 70
 
 
+class ArchlabWarning(UserWarning):
+    """Something that leaves a result incomplete, which then says so, too."""
+
+
 class UsageError(ArchlabError, ValueError):
     """What was asked for cannot be: a malformed target, an unknown name, an unknown option value."""
 

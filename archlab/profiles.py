@@ -291,7 +291,7 @@ def _counted(graph: Graph, mode: str, backward: bool) -> Profile:
         cost = price_node(node, inputs, outputs, parameters, owned, gradients)
         layers.append(Layer(node, inputs, outputs, cost, gradients))
     left_out = tuple(node.name for node in whole.nodes if node.name not in graph.specs)
-    assumed = Counter(text for node in graph.nodes if (text := node.op.assumed or node.assumed))
+    assumed = Counter(text for node in graph.nodes if (text := node.assumed))
     uncounted = Counter(name for node in graph.nodes if (name := node.op.uncounted))
     sums = total(layer.cost for layer in layers)
     figures = {field.name: getattr(sums, field.name) for field in fields(sums)}

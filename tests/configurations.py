@@ -229,8 +229,9 @@ def response_norms(draw: Any) -> Configuration:
 @st.composite
 def softmaxes(draw: Any) -> Configuration:
     """Softmax along a dimension that may not exist."""
-    x, dim = draw(shapes()), draw(st.integers(-6, 6))
-    return Configuration(lambda: Softmax(dim), lambda: nn.Softmax(dim), (x,), f"Softmax({dim})")
+    x, dim, log = draw(shapes()), draw(st.integers(-6, 6)), draw(st.booleans())
+    kind = nn.LogSoftmax if log else nn.Softmax
+    return Configuration(lambda: Softmax(dim, log), lambda: kind(dim), (x,), f"Softmax({dim}, {log})")
 
 
 @st.composite

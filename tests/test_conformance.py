@@ -173,6 +173,8 @@ ROWS = [
     Row(Sigmoid(), [(2, 5)], (2, 5), counts={"exp": 2 * 5, "add": 2 * 5, "div": 2 * 5}),
     # Maximum, x - max, exp, sum, divide.
     Row(Softmax(), [(2, 5)], (2, 5), counts={"cmp": 2 * 5, "add": 2 * 2 * 5, "exp": 2 * 5, "div": 2 * 5}),
+    # x - max - log Σ exp(x - max): the last difference stands for the quotient, and each of 2 rows takes a logarithm.
+    Row(Softmax(1, log=True), [(2, 5)], (2, 5), counts={"cmp": 2 * 5, "add": 3 * 2 * 5, "exp": 2 * 5 + 2}),
     Row(Add(), [(2, 6, 9, 7), (6, 1, 1)], (2, 6, 9, 7), counts={"add": 2 * 6 * 9 * 7}),
     Row(Mul(), [(2, 1, 7), (6, 1)], (2, 6, 7), counts={"mul": 2 * 6 * 7}),
     Row(Concat(), [(2, 6, 9, 7), (2, 1, 9, 7)], (2, 6 + 1, 9, 7)),

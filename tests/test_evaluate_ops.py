@@ -15,7 +15,7 @@ from archlab.analyses.evaluate import Evaluation, evaluate
 from archlab.cost import METRICS, Cost
 from archlab.errors import ShapeError, UsageError
 from archlab.ir import OPERATION_CLASSES, Graph, Node, Op, TensorSpec
-from archlab.ops import ALL, BY_NAME, Counted, Input, Layout, Linear, Unknown
+from archlab.ops import ALL, BY_NAME, Counted, Custom, Input, Layout, Linear, Unknown
 from archlab.profiles import profile_graph
 
 Sizes = dict[str, Any]
@@ -149,6 +149,7 @@ X = (2, 4, 8, 8)
 LITERAL: dict[str, Op] = {
     "Layout": Layout("permute", ((2, 8, 8, 4),), (X,)),
     "Counted": Counted("resize", ((2, 4, 16, 16),), (X,), (("add", 3),)),
+    "Custom": Custom("mylib::scan", ((X, "float16"),), (X,), (("mac", ((("L", 8), ("C", 4)),)),)),
     "Unknown": Unknown("fft", ((X, "complex64"),)),
 }
 """Ops that hold for the shapes of their trace alone."""
@@ -247,7 +248,9 @@ def test_a_literal_op_is_evaluated_as_it_was_traced_and_takes_no_open_size(name:
     assert evaluate(graph, {"x": {"shape": X}}).total == profile_graph(graph).total
     assert evaluate(graph, {"fc": {"out_features": n}}).macs.subs({n: 3}) == profile_graph(graph).total.macs
     for size in (n, numpy.array([2, 2])):
-        with pytest.raises(ShapeError, match=r"g: op: \w+ was traced for .* and is literal: it takes no open size"):
+        with pytest.raises(
+            ShapeError, match=r"g: op: [\w:]+ was traced for .* and is literal: it takes no open size"
+        ):
             evaluate(graph, {"x": {"shape": (size, *X[1:])}})
 
 
@@ -259,7 +262,9 @@ def test_the_fields_of_a_literal_op_are_no_sizes(name: str) -> None:
             evaluate(graph, {"op": {field.name: numpy.array([1, 2])}})
 
 
-@pytest.mark.parametrize("op", [LITERAL["Layout"], LITERAL["Counted"], Unknown("fft", ((X, "float16"),), (X,))])
+@pytest.mark.parametrize(
+    "op", [*(LITERAL[name] for name in ("Layout", "Counted", "Custom")), Unknown("fft", ((X, "float16"),), (X,))]
+)
 def test_a_literal_op_takes_no_other_input_either(op: Op) -> None:
     with pytest.raises(ShapeError, match=r"is literal, got \(\(1, 4, 8, 8\),\); trace it again"):
         literal(op).with_inputs({"x": TensorSpec((1, 4, 8, 8))})

@@ -56,11 +56,14 @@ PARTS = {
     "addcmul": ["mul", "mul", "add"],
     "addcdiv": ["div", "mul", "add"],
     "logaddexp": ["exp", "exp", "add", "log"],
+    "logaddexp2": ["exp2", "exp2", "add", "log2"],
+    "hypot": ["square", "square", "add", "sqrt"],
+    "ldexp": ["exp2", "mul"],
+    "logit": ["sub", "div", "log"],  # log(x/(1 - x))
     "xlogy": ["log", "mul"],
     "sinc": ["mul", "sin", "div"],
     "dropout": ["lt", "mul"],
     "softmax": ["maximum", "sub", "exp", "add", "div"],
-    "log_softmax": ["maximum", "sub", "exp", "add", "sub"],  # the logarithm is one a row
     "softmin": ["neg", "softmax"],
     "logcumsumexp": ["maximum", "exp", "add", "log"],
     "polar": ["cos", "sin", "mul", "mul"],

@@ -28,6 +28,7 @@ from archlab.ops import (
     Conv2d,
     ConvTranspose2d,
     Counted,
+    Custom,
     Dropout,
     Flatten,
     GlobalAvgPool2d,
@@ -57,13 +58,15 @@ OPS: list[Op] = [
     ConvTranspose2d(4, 2, 2, output_padding=1), MaxPool2d(3, 2, ceil_mode=True), MaxPool2d(2, padding="same_upper"),
     AvgPool2d(2, count_include_pad=False), GlobalAvgPool2d(), AdaptiveAvgPool2d((3, 2)), Linear(8), MatMul(),
     BatchNorm(scale=False, eps=1e-3), LayerNorm(2, shift=False), LocalResponseNorm(3, k=2.0), ReLU(), GELU(),
-    Sigmoid(), Softmax(1), Add(), Mul(), Concat(), Flatten(1, 2), Reshape(("=0", -1, 4)), Dropout(0.2, training=True),
+    Sigmoid(), Softmax(1), Softmax(0, True), Add(), Mul(), Concat(), Flatten(1, 2), Reshape(("=0", -1, 4)),
+    Dropout(0.2, training=True),
     *{type(row.op): row.op for row in TRACED}.values(), Conv2d(4, 1, computed=("weight",)),
     Layout("view", ((8, 64), (4,)), ((2, 4, 8, 8),), "int8", False), Layout("cat", ((4, 8),), ((2, 4, 8, 8),) * 2),
     Counted("resize", ((2, 4, 16, 16),), ((2, 4, 8, 8),), (("mul", 4), ("add", 3)), "float16"),
     Unknown("fft", (((2, 4, 8, 8), "complex64"), ((), "int64"))), Unknown("made", (((3,), "bool"),), ()),
     Unknown("seen", (((3,), "bool"),), ((2, 4, 8, 8),)), Reduce("max", (1, -1), True),
-    Reduce("argmax", None, dtype="int64"),
+    Reduce("argmax", None, dtype="int64"), Custom("n::made", (((3,), "bool"),), ()),
+    Custom("n::scan", (((2, 4, 8, 8), "int8"), ((), "bool")), ((2, 4, 8, 8),), (("exp", ((("L", 9),), ())),)),
 ]  # fmt: skip
 
 

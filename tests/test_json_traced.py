@@ -39,12 +39,16 @@ X = [1, 3, 8, 8]
 LAYOUT = {"type": "Layout", "function": "permute", "shapes": [[1, 8, 8, 3]], "saw": [X]}
 COUNTED = {"type": "Counted", "function": "resize", "shapes": [[1, 3, 16, 16]], "saw": [X], "each": [["add", 3]]}
 UNKNOWN = {"type": "Unknown", "function": "fft", "outputs_seen": [[X, "complex64"]]}
+CUSTOM = {
+    "type": "Custom", "function": "n::scan", "outputs_seen": [[X, "int8"]], "saw": [X],
+    "counts": [["mac", [[["L", 8]]]]],
+}  # fmt: skip
 REDUCE = {"type": "Reduce", "function": "mean", "dims": [2, 3]}
 SIZE = "must be an integer of 64 bits"
 CLASSES = "operations are counted by class (mac, add, mul, div, exp, cmp), each once, got"
 
 
-@pytest.mark.parametrize("op", [LAYOUT, COUNTED, UNKNOWN, REDUCE], ids=lambda op: op["type"])
+@pytest.mark.parametrize("op", [LAYOUT, COUNTED, CUSTOM, UNKNOWN, REDUCE], ids=lambda op: op["type"])
 def test_the_documents_that_are_damaged_below_are_whole(op: dict[str, Any]) -> None:
     assert type(read_one(op).node("a/conv").op).__name__ == op["type"]
 
@@ -77,6 +81,13 @@ def test_the_documents_that_are_damaged_below_are_whole(op: dict[str, Any]) -> N
         (UNKNOWN, {"outputs_seen": [[X, "f"]]}, "unknown dtype 'f'"),
         (UNKNOWN, {"outputs_seen": []}, "op: fft makes at least one tensor"),
         (UNKNOWN, {"function": ""}, "op: a function has a printable name, got ''"),
+        (CUSTOM, {"counts": [["mac", 5]]}, "op.counts[0][1]: must be a list, got 5"),
+        (CUSTOM, {"counts": [["mac", [["L", 8]]]]}, 'op.counts[0][1][0][0]: must be a pair like ["L", 10], got "L"'),
+        (CUSTOM, {"counts": [["mac", [[["L", "8"]]]]]}, f'op.counts[0][1][0][0][1]: {SIZE}, got "8"'),
+        (CUSTOM, {"counts": [["mac"]]}, 'op.counts[0]: must be a pair like ["mac", [[["L", 10]]]], got a list of 1'),
+        (CUSTOM, {"counts": [["flop", []]]}, f"op: {CLASSES} ['flop']"),
+        (CUSTOM, {"counts": [["mac", [[["L", -8]]]]]}, "op: a count cannot be negative: -8 mac"),
+        (CUSTOM, {"counts": [["mac", [[["\x1b", 8]]]]]}, "op: the factors of mac have printable names, got"),
         (REDUCE, {"dims": [[2]]}, "op.dims[0]: must be an integer of 64 bits or a text, got a list of 1"),
         (REDUCE, {"dims": ["2"]}, "op: dims are integers, got ('2',)"),
         (REDUCE, {"dims": [4]}, "dimension 4 does not exist in (1, 3, 8, 8)"),

@@ -18,6 +18,7 @@ ROOT = Path(archlab.__file__).parent
 ROWS: dict[str, tuple[str, ...]] = {
     "base": ("errors", "dims", "formula"),
     "ir": ("ir",),
+    "registry": ("registry",),
     "ops": ("ops",),
     "transform": ("transform",),
     "results": ("cost", "profiles", "analyses", "opinions", "verifications", "reconciliations"),
@@ -35,15 +36,16 @@ ROWS: dict[str, tuple[str, ...]] = {
 MAY: dict[str, set[str]] = {
     "base": set(),
     "ir": {"base"},
+    "registry": {"ir"},
     "ops": {"ir"},
     "transform": {"ir"},
     "results": {"ops", "transform"},
     "compare": {"results"},
     "zoo": {"ops", "transform"},
-    "pytorch": {"results"},
+    "pytorch": {"results", "registry"},
     "sources": {"zoo", "transform"},
     "report": {"compare"},
-    "api": {"compare"},
+    "api": {"compare", "registry"},
     "studies": {"api", "report", "zoo"},
     "cli": {"base"},
 }

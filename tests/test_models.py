@@ -147,7 +147,7 @@ def test_a_module_of_an_importable_package_is_a_target() -> None:
     [
         ("torchvision:resnet19", UsageError, r"torchvision has no model 'resnet19'; did you mean 'resnet18'\?"),
         ("torchvision:resnet18:V9", UsageError, r"torchvision:resnet18 has no weights 'V9'"),
-        ("torchvision:fasterrcnn_resnet50_fpn", UsageError, r"give its input, such as --input 1x3x224x224"),
+        ("torch.nn:Identity", UsageError, r"what does it read\? give its input, such as --input 1x3x224x224"),
         ("nowhere.at.all:thing@1x3x8x8", UsageError, r"there is no module 'nowhere.at.all'"),
         ("torch.nn:Conv9d@1x3x8x8", UsageError, r"torch\.nn has no 'Conv9d'; did you mean 'Conv"),
         ("torch:pi@1x3x8x8", UsageError, r"torch:pi is float; name a module, a class or a function"),

@@ -14,6 +14,7 @@ from archlab.ops import (
     ConvTranspose1d,
     ConvTranspose3d,
     Counted,
+    Custom,
     Elementwise,
     Embedding,
     GroupNorm,
@@ -181,6 +182,19 @@ TRACED = [
     Row(Kept((3, 4)), [], (3, 4), {"value": (3, 4)}, is_view=True),
     Row(Kept((3, 4), "int64", learned=False), [], TensorSpec((3, 4), "int64"), is_view=True),
     Row(Unknown("fft_fft", (((2, 5), "complex64"),)), [(2, 5)], TensorSpec((2, 5), "complex64")),
+    # Given in all: a sum of two products, and a number.
+    Row(
+        Custom(
+            "mylib::scan",
+            (((2, 5), "float32"), ((2,), "int64")),
+            ((2, 5),),
+            (("mac", ((("N", 2), ("L", 5)), (("N", 2), ("state", 3)))), ("cmp", ((("7", 7),),))),
+        ),
+        [(2, 5)],
+        (2, 5),
+        counts={"mac": 2 * 5 + 2 * 3, "cmp": 7},
+        more=(TensorSpec((2,), "int64"),),
+    ),
     # 5 steps of 2 sequences; a step multiplies 4 gates of 3 units with 4 inputs and 3 states. Of a unit: three
     # sigmoids and two tanh, c = f·c + i·g, h = o·tanh(c), the sum of both parts of 4 gates, and their two biases.
     Row(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import Any
 
 from archlab.cli.commands import app
 from archlab.cli.output import show_partial
-from archlab.errors import ArchlabError
+from archlab.errors import ArchlabError, ArchlabWarning
 
 INTERRUPTED = 130
+_showwarning = warnings.showwarning
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,6 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign still gets the rest
+    warnings.showwarning = _warn
     try:
         code = app(words, prog_name="archlab", standalone_mode=False)
     except Exception as error:
@@ -30,6 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
     if code == INTERRUPTED:  # typer turns an interrupt into this code, too
         sys.stderr.write("error: interrupted\n")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Say our own warnings in one line, and leave those of others as they are."""
+    if issubclass(category, ArchlabWarning):
+        sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
+    else:
+        _showwarning(message, category, *where, **more)
 
 
 def _report(error: Exception) -> int:

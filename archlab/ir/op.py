@@ -45,11 +45,6 @@ class Op:
     """One sentence: how its operations are counted."""
 
     @property
-    def assumed(self) -> str:
-        """What a count that reads it rests on, or an empty string."""
-        return ""
-
-    @property
     def uncounted(self) -> str:
         """The name under which it is reported as uncounted, empty where its rule counts all it does."""
         return ""

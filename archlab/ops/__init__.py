@@ -6,7 +6,7 @@ from archlab.ops.batch_norm import BatchNorm
 from archlab.ops.conv import Conv1d, Conv2d, Conv3d
 from archlab.ops.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from archlab.ops.dense import Linear, MatMul
-from archlab.ops.general import Counted, Elementwise, Embedding, Kept, Layout, Reduce, Unknown
+from archlab.ops.general import Counted, Custom, Elementwise, Embedding, Kept, Layout, Reduce, Unknown
 from archlab.ops.layout import Concat, Flatten, Input, Reshape
 from archlab.ops.norm import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from archlab.ops.pointwise import GELU, Add, Dropout, Mul, ReLU, Sigmoid, Softmax
@@ -50,6 +50,7 @@ ALL: tuple[type[Op], ...] = (
     Layout,
     Counted,
     Kept,
+    Custom,
     Unknown,
 )
 BY_NAME: dict[str, type[Op]] = {op.__name__: op for op in ALL}
@@ -79,6 +80,7 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "Counted",
+    "Custom",
     "Dropout",
     "Elementwise",
     "Embedding",

@@ -24,7 +24,7 @@ def _each(names: str, value: _T) -> dict[str, _T]:
 
 ELEMENTWISE: Mapping[str, Costs] = {
     **_each("add sub rsub subtract __rsub__", _ADD),
-    **_each("mul multiply neg negative square deg2rad", _MUL),
+    **_each("mul multiply neg negative square deg2rad rad2deg", _MUL),
     **_each(
         """div divide true_divide reciprocal remainder fmod floor_divide __rdiv__ __rtruediv__ __rfloordiv__
         __rmod__ __div__""",
@@ -32,7 +32,9 @@ ELEMENTWISE: Mapping[str, Costs] = {
     ),
     **_each(
         """exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan tanh asin acos atan sinh cosh asinh acosh
-        atanh erf erfc erfinv lgamma digamma pow float_power atan2 arctan2 __rpow__ special_erf i0""",
+        atanh erf erfc erfinv lgamma digamma pow float_power atan2 arctan2 __rpow__ special_erf i0 arccos arccosh
+        arcsin arcsinh arctan arctanh special_i1 special_i0e special_i1e special_ndtri special_log_ndtr
+        special_bessel_j0 special_bessel_j1 special_gammainc special_gammaincc igamma igammac special_zeta""",
         _TRANSCENDENTAL,
     ),
     **_each(
@@ -40,7 +42,7 @@ ELEMENTWISE: Mapping[str, Costs] = {
         ne not_equal lt less le less_equal gt greater ge greater_equal logical_and logical_or logical_xor
         logical_not bitwise_and bitwise_or bitwise_xor bitwise_not __and__ __or__ __xor__ __rand__ __ror__
         __rxor__ __invert__ isnan isinf isfinite isneginf isposinf where masked_fill nan_to_num heaviside
-        clamp_min clamp_max signbit isin isclose bitwise_left_shift bitwise_right_shift __lshift__
+        clamp_min clamp_max signbit copysign isin isclose bitwise_left_shift bitwise_right_shift __lshift__
         __rshift__""",
         _COMPARE,
     ),
@@ -68,11 +70,14 @@ ELEMENTWISE: Mapping[str, Costs] = {
     "addcmul": {"mul": 2, "add": 1},
     "addcdiv": {"div": 1, "mul": 1, "add": 1},
     "logaddexp": {"exp": 3, "add": 1},
+    "logaddexp2": {"exp": 3, "add": 1},
+    "hypot": {"mul": 2, "add": 1, "exp": 1},
+    "ldexp": {"exp": 1, "mul": 1},
+    "logit": {"exp": 1, "add": 1, "div": 1},
     "xlogy": {"exp": 1, "mul": 1},
     "sinc": {"exp": 1, "mul": 1, "div": 1},
     "dropout": {"cmp": 1, "mul": 1},
     "softmax": {"cmp": 1, "add": 2, "exp": 1, "div": 1},
-    "log_softmax": {"cmp": 1, "add": 3, "exp": 1},
     "softmin": {"cmp": 1, "add": 2, "exp": 1, "div": 1, "mul": 1},
     "cumsum": _ADD,
     "cumprod": _MUL,
@@ -82,7 +87,7 @@ ELEMENTWISE: Mapping[str, Costs] = {
 }
 """Operations per output element. Every one makes one tensor; see the two sets below for its shape."""
 
-ALONG_A_DIMENSION = frozenset(("softmax", "log_softmax", "softmin", "cumsum", "cumprod", "logcumsumexp"))
+ALONG_A_DIMENSION = frozenset(("softmax", "softmin", "cumsum", "cumprod", "logcumsumexp"))
 """Those whose output at one place reads other places, too."""
 PER_CHANNEL = frozenset(("prelu",))
 """Those whose further tensors hold one number a channel (dimension 1), or one for all."""

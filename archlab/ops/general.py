@@ -12,7 +12,7 @@ from archlab.formula import Formula
 from archlab.ir import ITEM_BYTES, Op, Shape, TensorSpec
 from archlab.ops.elements import counts_of
 from archlab.ops.functions import ELEMENTWISE, LIKE_FIRST, PER_CHANNEL, REDUCTIONS
-from archlab.ops.literal import Counted, Kept, Layout, Unknown
+from archlab.ops.literal import Counted, Custom, Kept, Layout, Unknown
 from archlab.ops.pointwise import broadcast
 
 
@@ -140,4 +140,4 @@ class Embedding(Op):
         return nn.Embedding(self.rows, self.width)
 
 
-__all__ = ["Counted", "Elementwise", "Embedding", "Kept", "Layout", "Reduce", "Unknown"]
+__all__ = ["Counted", "Custom", "Elementwise", "Embedding", "Kept", "Layout", "Reduce", "Unknown"]

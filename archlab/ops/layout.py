@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -12,11 +12,10 @@ from archlab.ir import Op, Shape, TensorSpec, promoted
 
 @dataclass(frozen=True)
 class Input(Op):
-    """A tensor that the caller gives. `taken` says what a trace took its elements to be, where its flow read them."""
+    """A tensor that the caller gives."""
 
     shape: Any
     dtype: str = "float32"
-    taken: str = field(default="", repr=False)
 
     arity = 0
     is_input = True
@@ -29,11 +28,6 @@ class Input(Op):
     def is_view(self) -> bool:
         """It computes nothing."""
         return True
-
-    @property
-    def assumed(self) -> str:
-        """The elements that control flow read without their being given."""
-        return self.taken
 
     def infer(self) -> TensorSpec:
         """The given shape."""

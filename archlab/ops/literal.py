@@ -15,8 +15,12 @@ from archlab.ops.gradients import CUT, LIKE_FIRST, gradients_of
 
 Shapes = tuple[Shape, ...]
 """A shape for each of several tensors."""
+Dtypes = str | tuple[str, ...]
+"""One dtype for several tensors, or one for each."""
 Costs = tuple[tuple[str, int], ...]
 """Numbers of operations by their class."""
+Sums = tuple[tuple[str, tuple[tuple[tuple[str, int], ...], ...]], ...]
+"""For each of some operation classes a sum of products of named integers: the terms of its `Formula`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class _Literal(Op):
     arity = None
     function: str
 
+    def gradients(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> tuple[Gradient, ...]:
+        """See `ops.gradients`."""
+        counts = self.arithmetic(outputs, *inputs)
+        return gradients_of(self.function, counts["mac"], outputs, inputs) if "mac" in counts else ()
+
     def _require_seen(self, saw: Shapes | None, inputs: tuple[TensorSpec, ...]) -> None:
         given = tuple(x.shape for x in inputs)
         is_open = any(getattr(d, "ndim", 0) or getattr(d, "free_symbols", None) for shape in given for d in shape)
@@ -62,25 +71,24 @@ class _Literal(Op):
         fits = saw is None or given == saw
         require(fits, "{} was traced for {} and is literal, got {}; trace it again", self.function, seen, given)
 
-    def _made(self, shapes: Shapes, dtype: str, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        dtypes = dtype.split(",") if dtype else [inputs[0].dtype if inputs else "float32"]
-        each = dtypes * len(shapes) if len(dtypes) == 1 else dtypes
-        require(len(each) == len(shapes), "{} makes {} tensors of {} dtypes", self.function, len(shapes), len(each))
-        return tuple(map(TensorSpec, shapes, each))
+    def _made(self, shapes: Shapes, dtype: Any, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        first = inputs[0].dtype if inputs else "float32"
+        dtypes = dtype if isinstance(dtype, tuple) else (dtype,) * len(shapes)
+        return tuple(TensorSpec(shape, each or first) for shape, each in zip(shapes, dtypes, strict=True))
 
 
 @dataclass(frozen=True)
 class Layout(_Literal):
     """Elements arranged anew, by a view (`shares`) or by a copy: a slice, a transposition, a cast.
 
-    It is literal: `shapes` it makes of tensors of the shapes `saw`, all of `dtype` (the first input's, if
-    empty), or of one each, as in ``"float32,int64"``.
+    It is literal: `shapes` it makes of tensors of the shapes `saw`, all of `dtype` (the first input's, if empty),
+    or each of its own.
     """
 
     function: str
     shapes: Shapes
     saw: Shapes
-    dtype: str = ""
+    dtype: Dtypes = ""
     shares: bool = True
 
     rule = "elements are arranged anew, nothing is computed; a view moves nothing"
@@ -88,6 +96,10 @@ class Layout(_Literal):
     def __post_init__(self) -> None:
         require_name(self.function)
         require(bool(self.shapes), "{} makes at least one tensor", self.function)
+        several = isinstance(self.dtype, tuple)
+        fits = len(self.dtype) == len(self.shapes) if several else True
+        texts = all(isinstance(dtype, str) for dtype in (self.dtype if several else (self.dtype,)))
+        require(fits and texts, "{} has a dtype for all it makes or one for each, got {}", self.function, self.dtype)
 
     @property
     def is_view(self) -> bool:
@@ -153,11 +165,6 @@ class Counted(_Literal):
             return spec
         return spec.reshaped((minimum(inputs[0].shape[0], spec.shape[0]), *spec.shape[1:]))
 
-    def gradients(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> tuple[Gradient, ...]:
-        """See `ops.gradients`."""
-        counts = self.arithmetic(outputs, *inputs)
-        return gradients_of(self.function, counts["mac"], outputs, inputs) if "mac" in counts else ()
-
     def passes_gradient(self, index: int) -> bool:
         """Not where the function has no derivative."""
         return self.function not in CUT
@@ -190,3 +197,40 @@ class Unknown(_Literal):
         """What the trace saw."""
         self._require_seen(self.saw, inputs)
         return tuple(TensorSpec(shape, dtype) for shape, dtype in self.outputs_seen)
+
+
+@dataclass(frozen=True)
+class Custom(_Literal):
+    """An op of somebody's own, counted by the rule that they gave for it (`archlab.rule`).
+
+    Like `Layout` it is literal: it makes `outputs_seen` of tensors of the shapes `saw`, with `counts` in all.
+    """
+
+    function: str
+    outputs_seen: Specs
+    saw: Shapes
+    counts: Sums = ()
+
+    at_least = 0
+    rule = "as the rule that was given for it says"
+
+    def __post_init__(self) -> None:
+        require_name(self.function)
+        require(bool(self.outputs_seen), "{} makes at least one tensor", self.function)
+        kinds = [kind for kind, _ in self.counts]
+        known = all(kind in OPERATION_CLASSES for kind in kinds) and len(set(kinds)) == len(kinds)
+        require(known, "operations are counted by class ({}), each once, got {}", ", ".join(OPERATION_CLASSES), kinds)
+        for kind, terms in self.counts:
+            named = all(name.isprintable() for term in terms for name, _ in term)
+            require(named, "the factors of {} have printable names, got {!r}", kind, terms)
+            count = Formula(*terms).value
+            require(count >= 0, "a count cannot be negative: {} {}", count, kind)
+
+    def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
+        """What the trace saw."""
+        self._require_seen(self.saw, inputs)
+        return tuple(TensorSpec(shape, dtype) for shape, dtype in self.outputs_seen)
+
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
+        """The counts."""
+        return {kind: Formula(*terms) for kind, terms in self.counts}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from archlab.dims import equal, require, where
 from archlab.formula import Formula
 from archlab.ir import Op, Shape, TensorSpec, is_floating, promoted
-from archlab.ops.elements import per_element, require_floating
+from archlab.ops.elements import element_factors, per_element, require_floating
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
@@ -29,7 +29,7 @@ class _Pointwise(Op):
     costs: ClassVar[Mapping[str, int]] = {}
 
     def __init_subclass__(cls) -> None:
-        if cls.costs:
+        if cls.costs and "rule" not in vars(cls):
             cls.rule = ", ".join(f"{n} {kind}" for kind, n in cls.costs.items()) + " per output element"
 
     def infer(self, x: TensorSpec) -> TensorSpec:
@@ -90,11 +90,23 @@ class Sigmoid(_Pointwise):
 
 @dataclass(frozen=True)
 class Softmax(_Pointwise):
-    """exp(x - max) / Σ exp(x - max) along one dimension."""
+    """exp(x - max) / Σ exp(x - max) along one dimension, or (`log`) its logarithm x - max - log Σ exp(x - max)."""
 
     dim: int = -1
+    log: bool = False
 
     costs = {"cmp": 1, "add": 2, "exp": 1, "div": 1}
+    rule = "cmp 1, add 2, exp 1, div 1 per element; its logarithm: cmp 1, add 3, exp 1 per element and exp 1 per sum"
+
+    def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
+        """See `rule`: the logarithm takes a difference for the quotient, and one logarithm for each sum."""
+        if not self.log:
+            return super().arithmetic(outputs, *inputs)
+        factors = element_factors(outputs[0])
+        axis = self.dim % max(len(factors), 1)
+        each = per_element(outputs[0])
+        sums = Formula.product(*(factor for i, factor in enumerate(factors) if i != axis))
+        return {"cmp": each, "add": per_element(outputs[0], 3), "exp": each + sums}
 
     def infer(self, x: TensorSpec) -> TensorSpec:
         """The shape is unchanged."""
@@ -104,8 +116,8 @@ class Softmax(_Pointwise):
         return x
 
     def to_torch(self, nn: Any, x: TensorSpec) -> Any:
-        """`torch.nn.Softmax`."""
-        return nn.Softmax(self.dim)
+        """`torch.nn.Softmax` or `torch.nn.LogSoftmax`."""
+        return nn.LogSoftmax(self.dim) if self.log else nn.Softmax(self.dim)
 
 
 @dataclass(frozen=True)

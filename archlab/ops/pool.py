@@ -156,7 +156,7 @@ class AdaptiveAvgPool2d(Op):
     def arithmetic(self, outputs: tuple[TensorSpec, ...], x: TensorSpec) -> Mapping[str, Formula]:
         """Σk_h·Σk_w additions a channel, summed over the windows, and one division per output element."""
         n, c, h, w = x.shape
-        rows, columns = (_window_sum(size, out) for size, out in zip((h, w), self.output_size, strict=True))
+        rows, columns = (window_sum(size, out) for size, out in zip((h, w), self.output_size, strict=True))
         return {
             "add": Formula.product(("N", n), ("C_out", c), ("Σk_h", rows), ("Σk_w", columns)),
             "div": per_element(outputs[0]),
@@ -167,7 +167,7 @@ class AdaptiveAvgPool2d(Op):
         return nn.AdaptiveAvgPool2d(self.output_size)
 
 
-def _window_sum(size: int, count: int) -> int:
+def window_sum(size: int, count: int) -> int:
     """Return Σ(end - start) over the windows [⌊i·size/count⌋, ⌈(i+1)·size/count⌉), i = 0..count-1.
 
     The starts and the ends rounded down are the same numbers but for the last end, `size`; rounding up

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from archlab.ir import Call, Graph, Node, Source, is_floating
-from archlab.ops import Input
-from archlab.pytorch.recorder import BY_SHAPE, Recorder, Step
+from archlab.ir import Call, Graph, Node, Source
+from archlab.pytorch.recorder import Recorder, Step
 from archlab.pytorch.rules.experts import assumptions
 from archlab.pytorch.rules.gradients import detached_steps
 from archlab.pytorch.spy import TracedTensor
@@ -27,8 +25,6 @@ def assemble(recorder: Recorder, label: str, outputs: Any) -> Graph:
             refs.append(recorder.traced(item).ref)
         return item
 
-    if recorder.read_guesses & BY_SHAPE:
-        steps = [_with_guess(step) for step in steps]
     if outputs is None:
         refs = [(len(steps) - 1, 0)]
     elif type(outputs) is TracedTensor:
@@ -84,17 +80,6 @@ def _calls(called: list[Any]) -> tuple[Call, ...]:
         own = place.parameters
         calls.append(Call(place.path, place.kind, parent, number, inputs, outputs, own, place.leaf, place.places))
     return tuple(calls)
-
-
-_ZEROS = "integer inputs given by shape hold zeros"
-
-
-def _with_guess(step: Step) -> Step:
-    """Return an integer input with what its elements were taken to be, any other step as it is."""
-    op = step.op
-    if not isinstance(op, Input) or is_floating(op.dtype):
-        return step
-    return step._replace(op=replace(op, taken=_ZEROS))
 
 
 def _names(steps: Sequence[Step], paths: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from torch.overrides import TorchFunctionMode
 from archlab.errors import ReadError, UsageError, nearest
 from archlab.ir import TensorSpec
 
-Inputs = Mapping[str, TensorSpec]
-"""Tensors by argument name; an empty name means by position."""
+Inputs = tuple[tuple[Any, ...], Mapping[str, TensorSpec]]
+"""What a model is given by position, tensors or lists of them, and by name."""
+NOTHING: Inputs = ((), {})
 
 
 def torchvision_model(text: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, Inputs]:
@@ -30,9 +32,17 @@ def torchvision_model(text: str, arguments: Mapping[str, Any]) -> tuple[nn.Modul
     if name not in models.list_models():
         raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
     weights = _entry(models, name, entry)
+    if _is_detector(models, name):  # with weights its norms are frozen, so it is built as if it had them
+        with _no_weights(models):
+            build = partial(models.get_model, name, weights=weights if entry else None, **arguments)
+            return _built(build, f"torchvision:{text}"), _torchvision_input(name, weights)
     chosen = {**(_entry_arguments(name, weights) if entry else _quick_arguments(name)), **arguments}
     model = _built(lambda: models.get_model(name, weights=None, **chosen), f"torchvision:{text}")
-    return model, _torchvision_input(weights)
+    return model, _torchvision_input(name, weights)
+
+
+def _is_detector(models: Any, name: str) -> bool:
+    return name in models.list_models(module=models.detection)
 
 
 def _entry(models: Any, name: str, entry: str) -> Any:
@@ -72,16 +82,34 @@ def _entry_arguments(name: str, weights: Any) -> dict[str, Any]:
     return arguments
 
 
-def _torchvision_input(weights: Any) -> Inputs:
+def _torchvision_input(name: str, weights: Any) -> Inputs:
+    """Return what torchvision itself counts a model for: of a detector, a list of images of any size."""
     if weights is None:
-        return {}
+        return NOTHING
     preset = weights.transforms()
-    crop = getattr(preset, "crop_size", None)
-    if crop is None:
-        return {}
-    sides = tuple(crop) * (2 if len(crop) == 1 else 1)
-    video = "video" in type(preset).__name__.lower()
-    return {"": TensorSpec((1, 3, 16, *sides) if video else (1, 3, *sides))}
+    kind = type(preset).__name__
+    if kind == "ObjectDetection":
+        return ([TensorSpec((3, 512, 512))],), {}
+    if kind == "OpticalFlow":
+        return (TensorSpec((1, 3, 512, 512)),) * 2, {}
+    sides = getattr(preset, "crop_size", None) or getattr(preset, "resize_size", None)
+    if sides is None:
+        return NOTHING
+    sides = tuple(sides) * (2 if len(sides) == 1 else 1)
+    return (TensorSpec((1, 3, 16, *sides) if "Video" in kind else (1, 3, *sides)),), {}
+
+
+@contextmanager
+def _no_weights(models: Any) -> Iterator[None]:
+    """Let constructors of torchvision that want weights go without: nothing is fetched, nothing is loaded."""
+    fetch, load = models.WeightsEnum.get_state_dict, nn.Module.load_state_dict
+    try:
+        models.WeightsEnum.get_state_dict = lambda self, *_, **__: {}
+        nn.Module.load_state_dict = lambda self, *_, **__: None  # type: ignore[method-assign]
+        yield
+    finally:
+        models.WeightsEnum.get_state_dict = fetch
+        nn.Module.load_state_dict = load  # type: ignore[method-assign]
 
 
 def timm_model(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, Inputs]:
@@ -91,7 +119,7 @@ def timm_model(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, Inpu
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
     model = _built(lambda: timm.create_model(name, pretrained=False, **arguments), f"timm:{name}")
     size = (getattr(model, "default_cfg", None) or {}).get("input_size")
-    return model, {"": TensorSpec((1, *size))} if size else {}
+    return model, (((TensorSpec((1, *size)),), {}) if size else NOTHING)
 
 
 def transformers_model(text: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, Inputs]:
@@ -102,8 +130,8 @@ def transformers_model(text: str, arguments: Mapping[str, Any]) -> tuple[nn.Modu
     model = _built(lambda: kind.from_config(config), f"hf:{text}")
     size = getattr(config, "image_size", None)
     if isinstance(size, int) and not hasattr(config, "vocab_size"):
-        return model, {"pixel_values": TensorSpec((1, getattr(config, "num_channels", 3), size, size))}
-    return model, {"input_ids": TensorSpec((1, 128), "int64")} if hasattr(config, "vocab_size") else {}
+        return model, ((), {"pixel_values": TensorSpec((1, getattr(config, "num_channels", 3), size, size))})
+    return model, (((), {"input_ids": TensorSpec((1, 128), "int64")}) if hasattr(config, "vocab_size") else NOTHING)
 
 
 def _configuration(transformers: Any, text: str, arguments: Mapping[str, Any]) -> Any:
@@ -140,13 +168,13 @@ def module_model(text: str, arguments: Mapping[str, Any]) -> tuple[Any, Inputs]:
         raise UsageError(f"{where} has no {name!r}{nearest(name, dir(module))}")
     found = getattr(module, name)
     if isinstance(found, nn.Module):
-        return found, {}
+        return found, NOTHING
     if not callable(found):
         raise UsageError(f"{text} is {type(found).__name__}; name a module, a class or a function that makes one")
     made = _built(lambda: found(**arguments), text)
     if not callable(made):
         raise UsageError(f"{text} returned {type(made).__name__}, which is no model")
-    return made, {}
+    return made, NOTHING
 
 
 def _from_file(path: Path) -> Any:

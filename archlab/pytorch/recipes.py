@@ -41,8 +41,6 @@ class Recipe(NamedTuple):
 
 
 RECIPES: dict[Any, Recipe] = {}
-NOTING: set[Callable[..., Any]] = set()
-"""Rules that note more than a step, such as what they assume: they run every time."""
 
 _SCALARS = frozenset([int, float, bool, str, type(None), type(Ellipsis)])
 _CONSTANTS = frozenset([torch.dtype, torch.device, torch.layout, torch.memory_format])
@@ -95,11 +93,12 @@ def answered(r: Any, rule: Callable[..., Any], args: Any, kwargs: Any, func: Any
     recipe = RECIPES.get(key)
     if recipe is not None:
         return r.repeat(recipe, tensors)
-    before = len(r.steps)
+    before, notes = len(r.steps), r.notes
     made = rule(r, *args, **kwargs)
     if func is not None:
         made = settled(r, key, func, args, kwargs, made)
-    _remember(r, key, tensors, before, made)
+    if r.notes == notes:  # what a rule notes beside its step, such as what it assumes, no recipe says
+        _remember(r, key, tensors, before, made)
     return made
 
 
@@ -142,8 +141,6 @@ def _remember(r: Any, key: Any, tensors: list[Any], before: int, made: Any) -> N
     call returns all outputs.
     """
     if not r.steps or len(r.steps) == before or any(not step.op.is_kept for step in r.steps[before:-1]):
-        return
-    if key[0] in NOTING:
         return
     flat, step, number = made if isinstance(made, (tuple, list)) else (made,), r.steps[-1], len(r.steps) - 1
     if [getattr(item, "ref", None) for item in flat] != [(number, i) for i in range(len(step.outputs))]:

@@ -23,9 +23,6 @@ REAL_ELEMENTS = 2**20
 REAL_FLOATS = 4096
 """So are floating constants up to this size."""
 
-BY_SHAPE, EVEN_LOAD = 1, 2
-"""What known elements may rest on: inputs given by their shape alone; an even choice of experts."""
-
 
 class Step(NamedTuple):
     """One op of the trace: the module call that ran it (-1: none), what it is called, what it read and wrote.
@@ -67,9 +64,11 @@ class Recorder(TorchFunctionMode):
         self._leaves: dict[int, TracedTensor] = {}
         self._kept: list[Tensor] = []
         self._written: set[int] = set()
-        self.read_guesses = 0
-        self.choices: dict[int, str] = {}  # steps that choose experts, and what is assumed of them
-        self.read_choices: set[int] = set()  # steps whose elements control flow read and rest on that
+        self.assumptions: dict[int, str] = {}  # what is assumed of the elements that a step makes
+        self.read_guesses: set[int] = set()  # those steps on whose elements control flow rests
+        self.read_choices: set[int] = set()  # steps whose unknown elements steer a grouped product
+        self.compared: dict[tuple[int, int], int] = {}  # the first number that unknown integers met
+        self.notes = 0  # how often something was noted that is no step
         self.watches_gradients = False
         self.switches: list[int] = []  # steps before which the model turned gradients off, on, off, ...
         self.turned_on = 0  # how often it turned them on where torch had turned them off
@@ -149,9 +148,20 @@ class Recorder(TorchFunctionMode):
     def elements(self, twin: TracedTensor) -> Tensor | None:
         """Return the known elements of a tensor for control flow to read, None if there are none."""
         self.read_guesses |= twin.guessed
-        if twin.guessed & EVEN_LOAD:
-            self.read_choices.add(twin.ref[0])
         return twin.value
+
+    def assume(self, made: TracedTensor, value: Tensor, text: str) -> TracedTensor:
+        """Give a tensor elements that are assumed; the result says so if control flow reads them."""
+        made.value, made.guessed = value, frozenset((made.ref[0],))
+        self.assumptions[made.ref[0]] = text
+        self.notes += 1
+        return made
+
+    def rest(self, made: TracedTensor, text: str) -> None:
+        """Say what the shape of a tensor rests on, or what control flow took of its elements."""
+        self.assumptions[made.ref[0]] = text
+        self.read_guesses.add(made.ref[0])
+        self.notes += 1
 
     def unknown(self, what: str) -> Exception:
         """Return the error of a forward that depends on elements that a trace does not have."""

@@ -22,7 +22,7 @@ class TracedTensor(Tensor):
 
     `spec` is its shape and type, `ref` the step of the trace that made it and which of its outputs it
     is, `value` its elements where they are known (small integers and booleans steer control flow),
-    `guessed` what those rest on that nobody gave (see the recorder's names for it).
+    `guessed` the steps of the trace whose elements were assumed and that those rest on.
     `storage` is the number of the storage that it lies in, `root` the tensor that this was taken for, if
     another one; `strides` is how it lies there, None for densely and in order.
     What asks for its shape or type is answered here, before torch is involved.
@@ -31,7 +31,7 @@ class TracedTensor(Tensor):
     spec: TensorSpec
     ref: tuple[int, int]
     recorder: Any
-    guessed: int = 0
+    guessed: frozenset[int] = frozenset()
     storage: int = -1
     root: TracedTensor | None = None
     strides: tuple[int, ...] | None = None

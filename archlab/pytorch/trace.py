@@ -17,9 +17,13 @@ from archlab.ops import Input
 from archlab.pytorch.assemble import assemble
 from archlab.pytorch.eager import unwrapped
 from archlab.pytorch.listening import listening
-from archlab.pytorch.recorder import BY_SHAPE, Recorder, is_small
+from archlab.pytorch.recorder import Recorder, is_small
+from archlab.pytorch.rules import RULES
+from archlab.pytorch.rules.own import check_names
 from archlab.pytorch.spy import NAMES
 from archlab.pytorch.walk import Walk
+
+_ZEROS = "integer inputs given by shape hold zeros"
 
 
 def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs: Any = None, **kwargs: Any) -> Graph:
@@ -32,6 +36,7 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
         args, kwargs = inputs
     model = unwrapped(model)
     module = model if isinstance(model, nn.Module) else None
+    check_names(RULES)
     walk = Walk(module)
     label = type(model).__name__ if module is not None else getattr(model, "__name__", type(model).__name__)
     with _untouched(walk, mode):
@@ -71,7 +76,7 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
         if isinstance(item, Tensor) and whole and item.device.type != "meta":
             made.value = item.detach().cpu().clone()
         elif whole and is_small(spec):
-            made.value, made.guessed = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), BY_SHAPE
+            recorder.assume(made, torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)), _ZEROS)
         return made
 
     return tree_map(stand_in, value, is_leaf=lambda v: isinstance(v, TensorSpec))

@@ -13,7 +13,13 @@ def profile_document(profile: Profile, shaping: Shaping | None = None) -> Docume
     """Return a profile's table and its totals, each with every digit."""
     return Document(
         f"{profile.subject} · {profile.way} · {_given(profile)}",
-        (cost_table(profile, shaping), totals_table(profile), Text(completeness(profile)), *_convention(profile)),
+        (
+            cost_table(profile, shaping),
+            totals_table(profile),
+            Text(completeness(profile)),
+            *uncounted_tables(profile),
+            *_convention(profile),
+        ),
     )
 
 
@@ -43,6 +49,33 @@ def differences_table(tally: Tally) -> Table:
         Column("most at", importance=5, key="largest"),
     )
     return Table(heads, rows, total=(tally.convention.name, tally.reported, None, ""))
+
+
+_PLACES = 3
+"""How many layers are shown of those that run one uncounted operation."""
+
+
+def uncounted_tables(profile: Profile) -> tuple[Table, ...]:
+    """Return what has no rule, one operation a row: how often and where it ran, and the line that begins a rule."""
+    where: dict[str, list[str]] = {}
+    for layer in profile.layers:
+        if layer.node.op.uncounted:
+            where.setdefault(layer.node.op.uncounted, []).append(layer.name)
+    if not where:
+        return ()
+    heads = (
+        Column("uncounted", key="operation"),
+        Column("times", "count", exact=True, key="times"),
+        Column("where", key="where"),
+        Column("to count it", key="rule"),
+    )
+    rows = [(name, len(layers), _places(layers), f'@archlab.rule("{name}")') for name, layers in where.items()]
+    return (Table(heads, rows),)
+
+
+def _places(layers: list[str]) -> str:
+    more = f" and {len(layers) - _PLACES} more" if len(layers) > _PLACES else ""
+    return ", ".join(layers[:_PLACES]) + more
 
 
 def totals_table(profile: Profile) -> Table:

@@ -26,7 +26,7 @@ def load_model(source: str, asked: Sequence[Asked], arguments: Mapping[str, Any]
 
 def built(
     source: str, asked: Sequence[Asked], arguments: Mapping[str, Any]
-) -> tuple[Any, tuple[TensorSpec, ...], dict[str, TensorSpec]]:
+) -> tuple[Any, tuple[Any, ...], dict[str, TensorSpec]]:
     """Return a model, and its inputs by position and by name; raise as `load_model` does."""
     from archlab.pytorch.models import BUILDERS, module_model
 
@@ -39,10 +39,12 @@ def built(
 
 
 def _inputs(
-    source: str, asked: Sequence[Asked], defaults: Mapping[str, TensorSpec]
-) -> tuple[list[TensorSpec], dict[str, TensorSpec]]:
-    positional = [spec for name, spec in defaults.items() if not name]
-    named = {name: spec for name, spec in defaults.items() if name}
+    source: str, asked: Sequence[Asked], defaults: tuple[tuple[Any, ...], Mapping[str, TensorSpec]]
+) -> tuple[list[Any], dict[str, TensorSpec]]:
+    """Return what a model is given; a detector takes a list, and each tensor that is asked for is an image of it."""
+    positional, named = list(defaults[0]), dict(defaults[1])
+    listed = len(positional) == 1 and isinstance(positional[0], list)
+    several: list[Any] = positional[0] if listed else positional
     place = 0
     for each in asked:
         if each.name:
@@ -51,7 +53,7 @@ def _inputs(
             (only,) = named
             named[only] = each.spec(named[only], source)
         else:
-            old = positional[place] if place < len(positional) else None
-            positional[place : place + 1] = [each.spec(old, source)]
+            old = several[place] if place < len(several) else None
+            several[place : place + 1] = [each.spec(old, source, 3 if listed else 4)]
             place += 1
     return positional, named

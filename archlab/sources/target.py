@@ -143,11 +143,11 @@ class Asked:
     shape: tuple[int, ...]
     dtype: str
 
-    def spec(self, old: TensorSpec | None, where: str) -> TensorSpec:
-        """Return it as a tensor in place of `old`: one side or two resize an image."""
+    def spec(self, old: TensorSpec | None, where: str, rank: int = 4) -> TensorSpec:
+        """Return it as a tensor in place of `old`: one side or two resize an image, which has that `rank`."""
         shape = self.shape
-        if old is not None and len(old.shape) == 4 and len(shape) < 3:
-            shape = (*old.shape[:2], shape[0], shape[-1])
+        if old is not None and len(old.shape) == rank and len(shape) < 3:
+            shape = (*old.shape[:-2], shape[0], shape[-1])
         elif self.option == "@" and len(shape) < 3:
             raise UsageError(f"{self.option}{self.text}: {where} does not read an image; give the whole shape")
         return TensorSpec(shape, self.dtype or (old.dtype if old else "float32"))

@@ -29,6 +29,8 @@ def fields_of(kind: Any, item: Any, at: str) -> Any:
             continue
         if declared == "Any" and isinstance(value, list):
             declared = "Shape of Any"
+        if declared == "Dtypes" and isinstance(value, list):
+            declared = "Texts"
         values[name] = _value(declared, value, f"{at}.{name}")
     return kind(**values)
 
@@ -70,6 +72,7 @@ _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "float": ("a number", _is_real),
     "bool": ("true or false", lambda value: type(value) is bool),
     "str": ("a text", is_text),
+    "Dtypes": ("a text or a list of texts", is_text),
     "Any": ("an integer of 64 bits or a text", lambda value: is_size(value) or is_text(value)),
 }
 """For the declared type of a field: what a value is called, and whether it is one."""
@@ -79,6 +82,10 @@ _LISTS = {
     "Shapes": ("Shape", MAX_TENSORS),
     "Costs": ("Cost", MAX_RANK),
     "Specs": ("Spec", MAX_TENSORS),
+    "Sums": ("Sum", MAX_RANK),
+    "Terms": ("Term", MAX_TENSORS),
+    "Term": ("Factor", MAX_RANK),
+    "Texts": ("str", MAX_TENSORS),
     "Keys": ("Key", MAX_TENSORS),
     "Refs": ("Ref", MAX_TENSORS),
 }
@@ -86,6 +93,8 @@ _LISTS = {
 _PAIRS = {
     "Cost": (("str", "int"), '["add", 3]'),
     "Spec": (("Shape", "str"), '[[1, 3], "float32"]'),
+    "Sum": (("str", "Terms"), '["mac", [[["L", 10]]]]'),
+    "Factor": (("str", "int"), '["L", 10]'),
     "Key": (("str", "str"), '["weight", "conv1.weight"]'),
     "Ref": (("str", "int"), '["conv1", 0]'),
 }

@@ -67,8 +67,7 @@ def subject(job: Job) -> Subject:
                 model, defaults = module_model(job.source, job.arguments)
         args, kwargs = job.args, job.kwargs
         if not args and not kwargs:
-            args = tuple(spec for name, spec in defaults.items() if not name)
-            kwargs = {name: spec for name, spec in defaults.items() if name}
+            args, kwargs = defaults
     return called(model, args, kwargs, job.mode)
 
 

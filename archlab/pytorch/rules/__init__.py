@@ -7,31 +7,50 @@ rules answer calls of the Python interface and, below it, of ATen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
-from operator import or_
 from types import GetSetDescriptorType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from archlab import registry
 from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
-from archlab.ops.general import Unknown
 from archlab.pytorch.recipes import answered
 from archlab.pytorch.recorder import is_small
-from archlab.pytorch.rules import control, elements, experts, gradients, layers, layout
+from archlab.pytorch.rules import (
+    assumed,
+    control,
+    elements,
+    experts,
+    fourier,
+    gradients,
+    kernels,
+    layers,
+    layout,
+    losses,
+    own,
+    quantised,
+    scatter,
+)
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
 from archlab.pytorch.spy import NAMES, TracedTensor
 
-RULES: dict[str, Callable[..., Any]] = {
-    **elements.RULES,
-    **layout.RULES,
-    **layers.RULES,
-    **control.RULES,
-    **gradients.RULES,
-    **experts.RULES,
-}
+_SUBJECTS = (
+    elements,
+    layout,
+    layers,
+    control,
+    gradients,
+    assumed,
+    scatter,
+    fourier,
+    losses,
+    kernels,
+    quantised,
+    experts,
+)
+RULES: dict[str, Callable[..., Any]] = {name: rule for part in _SUBJECTS for name, rule in part.RULES.items()}
 
 
 class Plan(NamedTuple):
@@ -77,11 +96,7 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
 
 
 def _resolve(func: Any) -> Plan:
-    name = (
-        func._schema.name.removeprefix("aten::")
-        if isinstance(func, torch._ops.OpOverload)
-        else getattr(func, "__name__", str(func))
-    )
+    name = own.name_of(func)
     if name == "__get__":
         name = f"get {func.__self__.__name__}"
     elif name == "__set__":
@@ -166,17 +181,19 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
         real = [_real(a, recorder) for a in args]
         try:
             value = func(*real, **{k: _real(v, recorder) for k, v in kwargs.items() if k not in ("device", "out")})
-        except NotImplementedError:  # the model's own device has the kernel, the CPU has not: nobody knows them
+        except (NotImplementedError, RuntimeError) as error:
+            if "not implemented for" not in str(error):  # else the CPU lacks what the model's own device has
+                raise
             return
-    guessed = reduce(or_, (_guessed(recorder, t) for t in tensors))
+    guessed = frozenset().union(*[_guesses(recorder, t) for t in tensors])
     for one, known in zip(made, value, strict=False) if several else ((made, value),):
         if isinstance(known, Tensor) and tuple(known.shape) == one.spec.shape:
             one.value, one.guessed = known, guessed
 
 
-def _guessed(recorder: Any, tensor: Tensor) -> int:
+def _guesses(recorder: Any, tensor: Tensor) -> frozenset[int]:
     twin = tensor if type(tensor) is TracedTensor else recorder.leaf(tensor)
-    return 0 if twin is None else twin.guessed
+    return frozenset() if twin is None else twin.guessed
 
 
 def _is_known(recorder: Any, tensor: Tensor) -> bool:
@@ -203,17 +220,14 @@ def _real(value: Any, recorder: Any = None) -> Any:
 def _unruled(recorder: Any, func: Any, name: str, args: Any, kwargs: Any, below: bool) -> Any:
     """Answer a function without a rule: by the ATen calls it is made of, or by torch's shape alone."""
     tensors = _flat(args, kwargs)
+    rule = registry.find(name) if tensors or "::" in name else None
+    if rule is not None:
+        return own.custom(recorder, func, rule, args, kwargs)
     if not below and any(type(t) is TracedTensor or recorder.is_parameter(t) for t in tensors):
         return func(*_twins(recorder, args), **_twins(recorder, kwargs))
     if not tensors and not below:
         return _factory(recorder, func, name, args, kwargs)
-    made = by_meta(recorder, func, args, kwargs)
-    specs = made if isinstance(made, tuple) else (made,)
-    if not all(isinstance(s, TensorSpec) for s in specs):
-        return made
-    saw = tuple(recorder.spec(tensor).shape for tensor in tensors)
-    op = Unknown(name, tuple((s.shape, s.dtype) for s in specs), saw)
-    return recorder.record(name, op, tensors, outputs=specs)
+    return own.unknown(recorder, func, name, args, kwargs)
 
 
 def _twins(recorder: Any, value: Any) -> Any:
@@ -243,17 +257,7 @@ def _factory(recorder: Any, func: Any, name: str, args: Any, kwargs: Any) -> Any
 
 def by_meta(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """Return the specs that torch's own meta kernel gives for a call."""
-
-    def blank(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            spec = recorder.spec(value)
-            return torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device="meta")
-        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-            return type(value)(blank(item) for item in value)
-        return torch.device("meta") if isinstance(value, torch.device) else value
-
-    with torch._C.DisableTorchFunction():
-        made = func(*[blank(a) for a in args], **{k: blank(v) for k, v in kwargs.items()})
+    made = own.on_meta(recorder, func, args, kwargs)
     if isinstance(made, Tensor):
         return TensorSpec(tuple(made.shape), NAMES[made.dtype])
     if isinstance(made, (list, tuple)) and any(isinstance(m, Tensor) for m in made):

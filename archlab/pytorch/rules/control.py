@@ -11,6 +11,7 @@ from torch import Tensor
 from archlab.ir import TensorSpec
 from archlab.ops.general import Layout
 from archlab.pytorch.rules import elements
+from archlab.pytorch.rules.assumed import all_hold, one_value
 from archlab.pytorch.spy import NAMES, TracedTensor
 
 
@@ -19,9 +20,10 @@ def _known(r: Any, value: Any) -> bool:
     if not isinstance(value, Tensor):
         return bool(value)
     twin: TracedTensor = r.traced(value)
-    if twin.value is None:
+    value = r.elements(twin)
+    if value is None:
         raise r.unknown("a condition whose elements are not known")
-    return bool(twin.value)
+    return bool(value)
 
 
 def _cond(r: Any, pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
@@ -49,6 +51,10 @@ def _valued(name: str, func: Callable[..., Any]) -> Callable[..., Any]:
         tensors: list[Any] = [t for t in twins if isinstance(t, Tensor)]
         deciding = tensors[-1:] if name in _BY_LAST else tensors
         if any(r.elements(t) is None for t in deciding):
+            if r.spec(deciding[-1]).dtype == "bool" and name in ("nonzero", "masked_select"):
+                return all_hold(r, name, func is torch.where or bool(kwargs.get("as_tuple")), tensors)
+            if func is torch.unique and not any(args[2:]) and not any(v for k, v in kwargs.items() if k != "sorted"):
+                return one_value(r, tensors[0])
             raise r.unknown(f"elements that a trace does not have: they decide the shape of {name}")
         with torch._C.DisableTorchFunction():
             real = [_elements(t) if isinstance(t, Tensor) else t for t in twins]
@@ -56,6 +62,8 @@ def _valued(name: str, func: Callable[..., Any]) -> Callable[..., Any]:
         known = all(t.value is not None for t in tensors)
         several = isinstance(values, (tuple, list))
         made = [_made(r, name, tensors, value, known) for value in (values if several else [values])]
+        for one in made:
+            one.guessed = frozenset().union(*[t.guessed for t in tensors])
         return tuple(made) if several else made[0]
 
     return rule
@@ -94,6 +102,7 @@ def _repeat_interleave(r: Any, input: Any, repeats: Any = None, dim: Any = None,
 
 
 RULES: dict[str, Callable[..., Any]] = {
+    "bincount": _valued("bincount", torch.bincount),
     "cond": _cond,
     "while_loop": _while_loop,
     "where": _where,

@@ -11,7 +11,7 @@ from torch import Tensor
 from archlab.ir import TensorSpec
 from archlab.ops import GELU, Add, Mul, ReLU, Sigmoid, Softmax
 from archlab.ops.functions import ELEMENTWISE, REDUCTIONS
-from archlab.ops.general import Elementwise, Reduce
+from archlab.ops.general import Elementwise, Layout, Reduce
 from archlab.pytorch.spy import DTYPES, NAMES
 
 _PREDICATES = frozenset(
@@ -148,7 +148,11 @@ def _softmax(name: str) -> Callable[..., Any]:
         spec = r.spec(input)
         axis = -1 if dim is None else dim
         made = NAMES[dtype] if isinstance(dtype, torch.dtype) else spec.dtype
-        if name == "softmax" and made == spec.dtype:
+        if name == "log_softmax":
+            if made != spec.dtype:  # as torch does it: the elements are cast first
+                input = r.record("to", Layout("to", (spec.shape,), (spec.shape,), made, False), [input])
+            return r.record(name, Softmax(axis, True), [input])
+        if made == spec.dtype:
             return r.record(name, Softmax(axis), [input])
         return r.record(name, Elementwise(name, made if made != spec.dtype else ""), [input])
 
@@ -194,6 +198,10 @@ RULES.update({alias: _elementwise(name) for alias, name in _OPERATORS.items()})
 RULES.update({name: _reduction(name) for name in REDUCTIONS})
 RULES.update({"softmax": _softmax("softmax"), "_softmax": _softmax("softmax")})
 RULES.update({"log_softmax": _softmax("log_softmax"), "_log_softmax": _softmax("log_softmax")})
+RULES.update({name: _softmax("softmax") for name in ("_safe_softmax", "special_softmax")})
+RULES["special_log_softmax"] = RULES["log_softmax"]
+_SAME = """digamma erf erfc erfinv exp2 expit expm1 gammaln log1p logit round sinc xlogy logsumexp"""
+RULES.update({f"special_{name}": RULES["lgamma" if name == "gammaln" else name] for name in _SAME.split()})
 RULES["linalg_vector_norm"] = lambda r, x, ord=2, dim=None, keepdim=False, **k: RULES["norm"](
     r, x, ord, dim, keepdim, **k
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 from archlab.ir import TensorSpec
 from archlab.ops import Concat, Flatten, Reshape
 from archlab.ops.general import Layout
+from archlab.pytorch.rules.assumed import EVERYWHERE, number_for_caller
 from archlab.pytorch.rules.names import COPIES, VIEWS
 from archlab.pytorch.spy import NAMES
 
@@ -27,15 +28,22 @@ def arranged(r: Any, name: str, func: Callable[..., Any], args: Any, kwargs: Any
     for value in args:
         if isinstance(value, (list, tuple)):
             tensors.extend(item for item in value if isinstance(item, Tensor))
-    return _laid(r, name, tensors, made if isinstance(made, tuple) else (made,), shares, isinstance(made, tuple))
+    return laid(r, name, tensors, made if isinstance(made, tuple) else (made,), shares, isinstance(made, tuple))
 
 
-def _laid(r: Any, name: str, tensors: Any, specs: tuple[TensorSpec, ...], shares: bool, several: bool = False) -> Any:
+def laid(
+    r: Any,
+    name: str,
+    tensors: Any,
+    specs: tuple[TensorSpec, ...],
+    shares: bool,
+    several: bool = False,
+) -> Any:
+    """Record a layout that makes tensors of these specs."""
     saw = tuple(r.spec(t).shape for t in tensors)
-    dtypes = list(dict.fromkeys(spec.dtype for spec in specs))
-    dtype = "" if tensors and dtypes == [r.spec(tensors[0]).dtype] else dtypes[0]
-    if len(dtypes) > 1:
-        dtype = ",".join(spec.dtype for spec in specs)
+    first = r.spec(tensors[0]).dtype if tensors else ""
+    dtypes = tuple(["" if spec.dtype == first else spec.dtype for spec in specs])
+    dtype: Any = dtypes if len(set(dtypes)) > 1 else dtypes[0]
     op = Layout(name, tuple(spec.shape for spec in specs), saw, dtype, shares)
     made = r.record(name, op, tensors, outputs=specs)
     return made if several is False or isinstance(made, tuple) else (made,)
@@ -81,7 +89,7 @@ def _permute(name: str) -> Callable[..., Any]:
             order = list(range(rank))
             if rank:
                 order[a % rank], order[b % rank] = order[b % rank], order[a % rank]
-        return _laid(r, name, [input], (spec.reshaped(tuple(spec.shape[d] for d in order)),), True)
+        return laid(r, name, [input], (spec.reshaped(tuple(spec.shape[d] for d in order)),), True)
 
     return rule
 
@@ -89,7 +97,7 @@ def _permute(name: str) -> Callable[..., Any]:
 def _unsqueeze(r: Any, input: Any, dim: int) -> Any:
     spec = r.spec(input)
     at = dim % (len(spec.shape) + 1)
-    return _laid(r, "unsqueeze", [input], (spec.reshaped((*spec.shape[:at], 1, *spec.shape[at:])),), True)
+    return laid(r, "unsqueeze", [input], (spec.reshaped((*spec.shape[:at], 1, *spec.shape[at:])),), True)
 
 
 def _expand(r: Any, input: Any, *sizes: Any, **_: Any) -> Any:
@@ -97,14 +105,14 @@ def _expand(r: Any, input: Any, *sizes: Any, **_: Any) -> Any:
     spec = r.spec(input)
     old = (1,) * (len(given) - len(spec.shape)) + spec.shape
     shape = tuple(o if s == -1 else int(s) for s, o in zip(given, old, strict=True))
-    return _laid(r, "expand", [input], (spec.reshaped(shape),), True)
+    return laid(r, "expand", [input], (spec.reshaped(shape),), True)
 
 
 def _same(name: str, shares: bool) -> Callable[..., Any]:
     def rule(r: Any, input: Any, *_: Any, **__: Any) -> Any:
         if shares:
             return input
-        return _laid(r, name, [input], (r.spec(input),), False)
+        return laid(r, name, [input], (r.spec(input),), False)
 
     return rule
 
@@ -120,7 +128,7 @@ def _to(r: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _cast(r: Any, input: Any, spec: TensorSpec, dtype: Any) -> Any:
-    return _laid(r, "to", [input], (TensorSpec(spec.shape, dtype),), False)
+    return laid(r, "to", [input], (TensorSpec(spec.shape, dtype),), False)
 
 
 def _typed(dtype: str) -> Callable[..., Any]:
@@ -140,26 +148,27 @@ def _getitem(r: Any, input: Any, index: Any) -> Any:
     blank = torch.empty(spec.shape, dtype=torch.bool, device="meta")
     with torch._C.DisableTorchFunction():
         shape = tuple(blank[index].shape)
-    return _laid(r, "getitem", [input], (spec.reshaped(shape),), True)
+    return laid(r, "getitem", [input], (spec.reshaped(shape),), True)
 
 
 def _advanced(r: Any, input: Any, entries: Any) -> Any:
     if len(entries) == 1 and isinstance(entries[0], Tensor) and r.spec(entries[0]).dtype in ("int64", "int32"):
         spec = r.spec(input)  # rows of a table
-        return _laid(
+        return laid(
             r, "index", [input, entries[0]], (spec.reshaped((*r.spec(entries[0]).shape, *spec.shape[1:])),), False
         )
     tensors: list[Any] = [input]
     known: list[Any] = []
+    taken = ""
     for entry in entries:
         if isinstance(entry, Tensor):
             twin = r.traced(entry)
             tensors.append(twin)
             if twin.spec.dtype in ("bool", "uint8"):
-                if twin.value is None:
-                    raise r.unknown("an index by a mask whose elements are not known")
                 # A mask stands for the places where it holds, one row of them for each of its dimensions.
-                hits = int(r.elements(twin).count_nonzero())
+                value = r.elements(twin)
+                taken = EVERYWHERE if value is None else taken
+                hits = twin.spec.numel if value is None else int(value.count_nonzero())
                 known.extend(torch.empty(hits, dtype=torch.int64, device="meta") for _ in twin.spec.shape or (0,))
             else:
                 known.append(torch.empty(twin.spec.shape, dtype=torch.int64, device="meta"))
@@ -168,7 +177,10 @@ def _advanced(r: Any, input: Any, entries: Any) -> Any:
     spec = r.spec(input)
     with torch._C.DisableTorchFunction():
         shape = tuple(torch.empty(spec.shape, dtype=torch.bool, device="meta")[tuple(known)].shape)
-    return _laid(r, "index", tensors, (spec.reshaped(shape),), False)
+    made = laid(r, "index", tensors, (spec.reshaped(shape),), False)
+    if taken:
+        r.rest(made, taken)
+    return made
 
 
 def _setitem(r: Any, input: Any, index: Any, value: Any) -> None:
@@ -178,12 +190,13 @@ def _setitem(r: Any, input: Any, index: Any, value: Any) -> None:
         "setitem", Layout("setitem", (twin.spec.shape,), tuple(r.spec(t).shape for t in tensors), "", True), tensors
     )
     if twin.value is not None:
-        from archlab.pytorch.rules import _flat, _is_known, _real
+        from archlab.pytorch.rules import _flat, _guesses, _is_known, _real
 
         if all(_is_known(r, t) for t in _flat((index, value), {})):
             with torch._C.DisableTorchFunction():
                 twin.value[_real(index, r)] = _real(value, r)
             made.value = twin.value
+            twin.guessed = frozenset().union(*[_guesses(r, t) for t in _flat((twin, index, value), {})])
     if twin is not input:
         r.overwrite(input)
     r.wrote(twin, made)
@@ -216,6 +229,8 @@ def _numbers(kind: Callable[[Any], Any]) -> Callable[..., Any]:
     def rule(r: Any, input: Any, *args: Any) -> Any:
         twin = r.traced(input)
         value = r.elements(twin)
+        if value is None and (number := number_for_caller(r, twin)) is not None:
+            return kind(torch.tensor(number))
         if value is None:
             raise r.unknown("the elements of a tensor that the trace does not compute")
         return kind(value)

@@ -10,35 +10,39 @@ RANDOM = frozenset({
 """Functions whose elements are random: they are never computed."""
 
 FACTORIES = frozenset({
-    "arange", "as_tensor", "blackman_window", "complex", "empty", "empty_strided", "eye", "full",
-    "hamming_window", "hann_window", "linspace", "logspace", "ones", "rand", "randint", "randn", "randperm",
-    "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros",
+    "arange", "as_tensor", "bartlett_window", "blackman_window", "complex", "empty", "empty_strided", "eye",
+    "full", "hamming_window", "hann_window", "kaiser_window", "linspace", "logspace", "ones", "rand", "randint",
+    "randn", "randperm", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros",
 })
 """Functions that make a tensor from nothing and take a device."""
 
 VIEWS = frozenset({
-    "H", "T", "_reshape_alias", "_unsafe_view", "adjoint", "alias", "as_strided", "broadcast_to", "chunk",
-    "data", "detach", "diagonal", "dsplit", "expand", "expand_as", "hsplit", "imag", "lift_fresh", "mH", "mT",
-    "moveaxis", "movedim", "narrow", "permute", "ravel", "real", "select", "slice", "split", "split_with_sizes",
-    "squeeze", "squeeze_", "swapaxes", "swapdims", "t", "tensor_split", "transpose", "unbind", "unflatten",
-    "unfold", "unsqueeze", "view", "view_as", "view_as_complex", "view_as_real", "vsplit",
+    "H", "T", "_conj", "_reshape_alias", "_unsafe_view", "adjoint", "alias", "as_strided", "broadcast_to",
+    "chunk", "conj", "data", "detach", "diagonal", "dsplit", "expand", "expand_as", "hsplit", "imag",
+    "lift_fresh", "mH", "mT", "moveaxis", "movedim", "narrow", "permute", "ravel", "real", "reshape_as",
+    "resolve_conj", "resolve_neg", "select", "slice", "split", "split_with_sizes", "squeeze", "squeeze_",
+    "swapaxes", "swapdims", "t", "tensor_split", "transpose", "unbind", "unflatten", "unfold", "unsqueeze",
+    "view", "view_as", "view_as_complex", "view_as_real", "vsplit",
 })
 """Functions that see the elements of a tensor in another way."""
 
 COPIES = frozenset({
-    "_pad_circular", "_to_copy", "argsort", "atleast_1d", "atleast_2d", "bernoulli", "bernoulli_", "bincount",
-    "block_diag", "broadcast_tensors", "bucketize", "cartesian_prod", "cat", "channel_shuffle", "clone",
-    "col2im", "column_stack", "combinations", "concat", "concatenate", "constant_pad_nd", "contiguous", "copy",
-    "copy_", "diag", "diag_embed", "dstack", "embedding_renorm_", "empty_like", "fill", "fill_", "flip",
-    "fliplr", "flipud", "fold", "from_numpy", "full_like", "gather", "histc", "hstack", "im2col", "index",
-    "index_copy", "index_copy_", "index_fill", "index_put", "index_put_", "index_select", "item_",
-    "lift_fresh_copy", "masked_scatter", "masked_select", "meshgrid", "native_channel_shuffle", "new_empty",
-    "new_full", "new_ones", "new_tensor", "new_zeros", "nonzero", "normal_", "one_hot", "ones_like", "pad",
-    "pin_memory", "pixel_shuffle", "pixel_unshuffle", "rand_like", "randn_like", "reflection_pad1d",
-    "reflection_pad2d", "repeat", "repeat_interleave", "replication_pad2d", "resize_", "roll", "rot90",
-    "scatter", "scatter_", "searchsorted", "select_scatter", "set_", "slice_scatter", "sort", "stack", "take",
-    "take_along_dim", "tile", "topk", "tril", "triu", "trunc_normal_", "unfold", "uniform_", "unique", "vstack",
-    "zero", "zero_", "zeros_like",
+    "_pad_circular", "_to_copy", "argsort", "as_strided_scatter", "atleast_1d", "atleast_2d", "bernoulli",
+    "bernoulli_", "bincount", "block_diag", "broadcast_tensors", "bucketize", "cartesian_prod", "cat",
+    "cauchy_", "channel_shuffle", "clone", "col2im", "column_stack", "combinations", "concat", "concatenate",
+    "constant_pad_nd", "contiguous", "copy", "copy_", "diag", "diag_embed", "diagflat", "diagonal_scatter",
+    "dstack", "embedding_renorm_", "empty_like", "exponential_", "fill", "fill_", "fill_diagonal", "flip",
+    "fliplr", "flipud", "fold", "from_numpy", "full_like", "gather", "geometric_", "histc", "hstack", "im2col",
+    "index", "index_copy", "index_copy_", "index_fill", "index_put", "index_put_", "index_select", "item_",
+    "kthvalue", "lift_fresh_copy", "log_normal_", "masked_scatter", "masked_select", "max_unpool1d",
+    "max_unpool2d", "max_unpool3d", "meshgrid", "msort", "native_channel_shuffle", "new_empty", "new_full",
+    "new_ones", "new_tensor", "new_zeros", "nonzero", "normal_", "one_hot", "ones_like", "pad", "pin_memory",
+    "pixel_shuffle", "pixel_unshuffle", "rand_like", "randn_like", "random_", "reflection_pad1d",
+    "reflection_pad2d", "reflection_pad3d", "repeat", "repeat_interleave", "replication_pad1d",
+    "replication_pad2d", "replication_pad3d", "resize_", "roll", "rot90", "row_stack", "scatter", "scatter_",
+    "searchsorted", "select_scatter", "set_", "slice_scatter", "sort", "stack", "take", "take_along_dim",
+    "tile", "topk", "tril", "triu", "trunc_normal_", "unfold", "uniform_", "unique", "vander", "vstack", "zero",
+    "zero_", "zeros_like",
 })
 """Functions that write elements somewhere else, and compute nothing."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import torch
 from torch.nn import functional
 
 from archlab.ops import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from archlab.ops.pool import window_sum
 from archlab.pytorch.rules.common import NotCoveredError, as_tuple, counted
 
 
@@ -64,15 +66,19 @@ def _window(name: str, kind: str) -> Callable[..., Any]:
         from archlab.pytorch.rules import by_meta
 
         func = getattr(functional, name, None) or getattr(torch.ops.aten, name)
+        if name.startswith("adaptive_max_pool") and not args and not kwargs:  # the kernel: it makes indices, too
+            func = getattr(torch.ops.aten, name, func)
         made = by_meta(r, func, (input, size, *args), kwargs)
         specs = made if isinstance(made, tuple) else (made,)
-        window = 1
-        if "adaptive" in name:  # windows differ by one where sizes do not divide: the largest
+        if "adaptive" in name:  # windows overlap and differ where sizes do not divide
+            read = prod(r.spec(input).shape[:-rank])
             for a, b in zip(r.spec(input).shape[-rank:], specs[0].shape[-rank:], strict=True):
-                window *= -(-a // b) if b else 0
-        else:
-            for side in (size,) * rank if isinstance(size, int) else tuple(size) * (rank // len(size)):
-                window *= side
+                read *= window_sum(a, b) if b else 0
+            last: tuple[tuple[str, int], ...] = () if kind == "cmp" else (("div", 1),)
+            return counted(r, name, [input], specs, last, ((kind, read),))
+        window = 1
+        for side in (size,) * rank if isinstance(size, int) else tuple(size) * (rank // len(size)):
+            window *= side
         each: tuple[tuple[str, int], ...] = (("cmp", window),) if kind == "cmp" else (("add", window), ("div", 1))
         return counted(r, name, [input], specs, each)
 
@@ -85,6 +91,8 @@ _MAX = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    *(f"adaptive_max_pool{rank}d_with_indices" for rank in (1, 2, 3)),
+    "fractional_max_pool3d_with_indices",
     "max_pool2d_with_indices",
     "max_pool3d_with_indices",
     "max_pool1d_with_indices",

@@ -141,16 +141,6 @@ def _bilinear(r: Any, input1: Any, input2: Any, weight: Any, bias: Any = None) -
     return counted(r, "bilinear", [input1, input2, weight, bias], (made,), each)
 
 
-def _quantised_linear(r: Any, input: Any, packed: Any, *_: Any, **__: Any) -> Any:
-    """A linear layer whose weights are kept packed, in 8 bits."""
-    with torch._C.DisableTorchFunction():
-        weight, bias = packed.unpack()
-    spec = r.spec(input)
-    made = spec.reshaped((*spec.shape[:-1], weight.shape[0]))
-    each = (("mac", weight.shape[1]), ("add", 1)) if bias is not None else (("mac", weight.shape[1]),)
-    return counted(r, "quantized_linear", [input, weight, bias], (made,), each)
-
-
 def _grouped_mm(r: Any, a: Any, b: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None, **_: Any) -> Any:
     """Rows of `a` in groups, each times its own matrix of `b`: every row meets one matrix, wherever groups end."""
     left, right = r.spec(a), r.spec(b)
@@ -186,9 +176,6 @@ RULES: dict[str, Callable[..., Any]] = {
     "linalg_solve_triangular": _solve_triangular,
     "solve_triangular": _solve_triangular,
     "bilinear": _bilinear,
-    "linear_dynamic": _quantised_linear,
-    "linear_relu_dynamic": _quantised_linear,
-    "linear_dynamic_fp16": _quantised_linear,
     "_grouped_mm": _grouped_mm,
     "grouped_mm": _grouped_mm,
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import floor
 from typing import Any
 
+from torch import Tensor
 from torch.nn import functional
 
 from archlab.ir import TensorSpec
@@ -16,12 +18,27 @@ _TAPS = {"nearest": 0, "nearest-exact": 0, "area": 1, "linear": 2, "bilinear": 4
 def _interpolate(
     r: Any, input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *args: Any, **kwargs: Any
 ) -> Any:
-    from archlab.pytorch.rules import by_meta
+    made = _resized(r.spec(input), size, scale_factor)
+    if made is None or mode not in _TAPS:  # torch has its own words for what does not fit
+        from archlab.pytorch.rules import by_meta
 
-    made = by_meta(r, functional.interpolate, (input, size, scale_factor, mode, *args), kwargs)
+        made = by_meta(r, functional.interpolate, (input, size, scale_factor, mode, *args), kwargs)
     taps = _TAPS[mode]
     each = (("mul", taps), ("add", taps - 1)) if taps > 1 else (("add", 1),) if taps else ()
     return counted(r, f"interpolate_{mode}", [input], (made,), each)
+
+
+def _resized(spec: TensorSpec, size: Any, factor: Any) -> TensorSpec | None:
+    """Return (N, C, *size) or (N, C, *⌊factor·side⌋), None where the arguments are not of the usual kind."""
+    sides = spec.shape[2:]
+    given = factor if size is None else size
+    if (size is None) == (factor is None) or len(sides) not in (1, 2, 3):
+        return None
+    each = tuple(given) if isinstance(given, (list, tuple)) else (given,) * len(sides)
+    if len(each) != len(sides) or any(isinstance(number, Tensor) for number in each):
+        return None
+    out = each if factor is None else [floor(float(side) * number) for side, number in zip(sides, each, strict=True)]
+    return spec.reshaped((*spec.shape[:2], *map(int, out))) if all(number > 0 for number in out) else None
 
 
 def _grid_sample(r: Any, input: Any, grid: Any, mode: Any = "bilinear", *_: Any, **__: Any) -> Any:
@@ -70,5 +87,5 @@ RULES: dict[str, Callable[..., Any]] = {
     "grid_sampler": _grid_sample,
     "grid_sampler_2d": _grid_sample,
     "grid_sampler_3d": _grid_sample,
-    "deform_conv2d": _deform_conv2d,
+    "torchvision::deform_conv2d": _deform_conv2d,
 }
