@@ -119,9 +119,12 @@ def test_torchvision_s_models_are_the_same_as_archives(name: str, tmp_path: Path
     traced, read = archlab.profile(f"torchvision:{name}"), as_archive(model, example, tmp_path / "m.pt2")
     assert read.total.params == PRINTED[name]
     assert figures(read) == figures(traced)
-    assert [(layer.name, layer.cost.macs) for layer in read.layers if layer.cost.macs] == [
-        (layer.name, layer.cost.macs) for layer in traced.layers if layer.cost.macs
+    # torch.export writes out what a module of attention does; the layer keeps the name of the function
+    named = [
+        [(layer.name.replace("scaled_dot_product_", ""), layer.cost.macs) for layer in p.layers if layer.cost.macs]
+        for p in (read, traced)
     ]
+    assert named[0] == named[1]
 
 
 @pytest.mark.slow

@@ -80,6 +80,8 @@ def _group_norm(r: Reading, call: Call) -> list[Value]:
         channels[0] if instance and channels else call.integer("num_groups", 1),
         call.number("epsilon", 1e-5),
     )
+    if not scale.learned and _all(scale, 1) and _all(shift, 0):  # an exporter's constants, which do nothing
+        return [r.one(call, GroupNorm(groups, False, False, eps), [x])]
     if scale.key and shift.key and scale.spec.shape == shift.spec.shape == channels:
         return [r.one(call, GroupNorm(groups, eps=eps), [x], weight=scale, bias=shift)]
     made = r.one(call, GroupNorm(groups, False, False, eps), [x])
@@ -89,6 +91,11 @@ def _group_norm(r: Reading, call: Call) -> list[Value]:
         saw = (made.spec.shape, value.spec.shape)
         made = r.one(call, Counted(what, (made.spec.shape,), saw, ((what, 1),)), [made, value], part)
     return [made]
+
+
+def _all(value: Value, number: int) -> bool:
+    """Return whether every element of a tensor is known to be a number."""
+    return value.data is not None and bool((value.data == number).all())
 
 
 def _lrn(r: Reading, call: Call) -> list[Value]:
