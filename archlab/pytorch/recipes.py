@@ -103,6 +103,17 @@ def answered(r: Any, rule: Callable[..., Any], args: Any, kwargs: Any, func: Any
     return made
 
 
+def alike(r: Any, key: Any, tensors: list[Any], rule: Callable[..., Any], args: Any) -> Any:
+    """Return what a rule answers to a call that `key` tells from all others, for its dense tensors."""
+    recipe = RECIPES.get(key)
+    if recipe is not None:
+        return r.repeat(recipe, tensors)
+    before = len(r.steps)
+    made = rule(r, *args)
+    _remember(r, key, tensors, before, made)
+    return made
+
+
 def _enter(r: Any, value: Any, key: list[Any], tensors: list[Any]) -> bool:
     """Enter an argument into the key; return whether it can be compared."""
     kind = type(value)

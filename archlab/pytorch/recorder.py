@@ -205,9 +205,15 @@ class Recorder(TorchFunctionMode):
             tensor = tensors[place]
             whole = type(tensor) is TracedTensor and tensor.recorder is self
             refs.append(tensor.ref if whole else self.traced(tensor).ref)
-        keys = {role: self.names[id(tensors[place])] for role, place in weights}
+        keys = {role: self.names[id(tensors[place])] for role, place in weights} if weights else {}
         outermost = self.outermost or f"functional.{function}"
         step = _step((self.inside, function, outermost, op, tuple(refs), keys, outputs))
+        if homes is None and wrap is None:  # most calls make one new tensor
+            ref = (len(self.steps), 0)
+            self.steps.append(step)
+            one = traced_tensor(self, ref, outputs[0])
+            self.storages.born(one, ref)
+            return one
         if homes is None:
             made = self._write(step)
         else:
