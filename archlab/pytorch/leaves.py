@@ -14,7 +14,7 @@ from torch.nn.modules import module as hooks
 from archlab.ops import Conv2d, MaxPool2d
 from archlab.ops.windows import SAME_UPPER
 from archlab.pytorch import modules
-from archlab.pytorch.recipes import alike, answered
+from archlab.pytorch.recipes import RECIPES, alike, answered
 from archlab.pytorch.rules import RULES
 from archlab.pytorch.rules.common import NotCoveredError, keep
 from archlab.pytorch.spy import TracedTensor
@@ -97,12 +97,15 @@ def _function(name: str) -> Leaf:
     rule = RULES[name]
 
     def short(r: Any, m: Any, x: TracedTensor) -> Any:
-        looks = _looks(r, [x])
+        looks, writes = _looks(r, [x]), m.__dict__.get("inplace")
         if looks is None:
             made = answered(r, rule, (x,), _NOTHING)
-        else:  # of integers, many functions make the default type
-            made = alike(r, (rule, looks, get_default_dtype()), [x], rule, (x,))
-        if m.__dict__.get("inplace"):
+        else:
+            key = (rule, looks, get_default_dtype())  # of integers, many functions make the default type
+            if writes and key in RECIPES:
+                return r.repeat_within(RECIPES[key], x)
+            made = alike(r, key, [x], rule, (x,))
+        if writes:
             r.wrote(x, made)
             return x
         return made

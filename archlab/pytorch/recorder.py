@@ -220,6 +220,17 @@ class Recorder(TorchFunctionMode):
             made = self._write(step, [(self._root(tensors, place), strides) for place, strides in homes])
         return made[0] if wrap is None else wrap(list(made))
 
+    def repeat_within(self, recipe: Recipe, tensor: TracedTensor) -> TracedTensor:
+        """Write down the step of a call of one tensor, whose result is written into that tensor."""
+        function, op = recipe[0], recipe[1]
+        ref = (len(self.steps), 0)
+        outermost = self.outermost or f"functional.{function}"
+        self.steps.append(_step((self.inside, function, outermost, op, (self.traced(tensor).ref,), {}, recipe[4])))
+        tensor.ref, tensor.known = ref, None
+        tensor.home.version += 1
+        self.storages.within(tensor)
+        return tensor
+
     def _root(self, tensors: Sequence[Any], place: int) -> TracedTensor | None:
         if place < 0:
             return None
