@@ -1,8 +1,9 @@
 """Calls that look like one answered before are written down as that one was, without running their rule again.
 
 A call looks like another when it is of the same function, its tensors have the same shapes, types and
-strides, and all else is equal. Elements that are known steer what a rule does, so tensors that have them are no part
-of this. What is remembered are immutable values alone: it holds for any model, and for any later trace.
+strides, and all else is equal. Elements that are known steer what a rule does, so tensors that have them
+are no part of this. What is remembered are immutable values alone: it holds for any model, and for any
+later trace.
 """
 
 from __future__ import annotations
