@@ -55,10 +55,12 @@ def seconds(action: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def in_turn(runs: int, *actions: Callable[[], object]) -> list[float]:
-    """Return the median seconds of each of several actions, which take turns: a busy machine slows all alike."""
+def medians(runs: int, in_turn: bool, *actions: Callable[[], object]) -> list[float]:
+    """Return the median seconds of each of several actions, warm: one after the other, or in turn."""
     for action in actions:
         action()
+    if not in_turn:
+        return [statistics.median([seconds(action) for _ in range(runs)]) for action in actions]
     times = [[seconds(action) for action in actions] for _ in range(runs)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
@@ -77,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=9, help="counted runs of each (default 9)")
     parser.add_argument("--fvcore", action="store_true", help="measure fvcore on the CPU, too")
+    parser.add_argument("--in-turn", action="store_true", help="let them take turns, so that each finds cold caches")
     parser.add_argument("--no-grad", action="store_true", help="run FlopCounterMode without gradients")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -84,7 +87,9 @@ def main() -> None:
         f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()},",
         end=" ",
     )
-    print(f"{platform.machine()}, {os.cpu_count()} cores; medians of {options.runs} runs in turn, one thread")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores; medians of {options.runs} runs{', in turn' * options.in_turn}"
+    )
     against_torch, against_fvcore = [], []
     for name in MODELS:
         model, inputs = torchvision_model(name, {})
@@ -104,7 +109,7 @@ def main() -> None:
             return counter.get_total_flops()
 
         agree = 2 * priced().total.macs == theirs()
-        trace, profile, torchs = in_turn(options.runs, ours, priced, theirs)
+        trace, profile, torchs = medians(options.runs, options.in_turn, ours, priced, theirs)
         against_torch.append(torchs / trace)
         line = f"{name:20} trace {1000 * trace:6.1f} ms, with profile {1000 * profile:6.1f} ms"
         line += f"   FlopCounterMode ÷ trace {torchs / trace:5.1f}×   {'equal' if agree else 'COUNTS DIFFER'}"
@@ -113,7 +118,7 @@ def main() -> None:
 
             whole, image = real(name), torch.zeros(spec.shape)
             logging.disable(logging.WARNING)
-            fvcore = in_turn(1, lambda m=whole, t=image: FlopCountAnalysis(m, t).total())[0]
+            fvcore = medians(1, False, lambda m=whole, t=image: FlopCountAnalysis(m, t).total())[0]
             against_fvcore.append(fvcore / trace)
             line += f"   fvcore ÷ trace {fvcore / trace:6.1f}×"
         print(line, flush=True)
