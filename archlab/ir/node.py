@@ -82,16 +82,17 @@ class Node:
     ) -> Node:
         """Return a node whose source `sources` tells by its name, once somebody asks."""
         node = object.__new__(cls)
-        node.__dict__.update(
-            name=name,
-            op=op,
-            inputs=inputs,
-            weights=weights,
-            train_only=False,
-            _sources=sources,
-            detached=detached,
-            assumed=assumed,
-        )
+        fields = {
+            "name": name,
+            "op": op,
+            "inputs": inputs,
+            "weights": weights,
+            "train_only": False,
+            "_sources": sources,
+            "detached": detached,
+            "assumed": assumed,
+        }
+        object.__setattr__(node, "__dict__", fields)
         return node
 
     def __getattr__(self, name: str) -> Any:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import get_default_dtype, nn
 from torch.nn.modules import module as hooks
 
 from archlab.ops import Conv2d, MaxPool2d
 from archlab.ops.windows import SAME_UPPER
 from archlab.pytorch import modules
-from archlab.pytorch.recipes import answered
+from archlab.pytorch.recipes import RECIPES, alike, answered
 from archlab.pytorch.rules import RULES
 from archlab.pytorch.rules.common import NotCoveredError, keep
 from archlab.pytorch.spy import TracedTensor
@@ -41,6 +41,15 @@ def is_plain(module: nn.Module) -> bool:
     )
 
 
+def _looks(r: Any, tensors: list[Any]) -> tuple[Any, ...] | None:
+    """Return how an input without known elements and a layer's own tensors look; None where elements matter."""
+    x, *own = tensors
+    if x.known is not None:
+        return None
+    seen = [r.seen.get(id(tensor)) for tensor in own]
+    return None if None in seen else (x.spec.shape, x.spec.dtype, *seen)
+
+
 def _conv(name: str) -> Leaf:
     rule = RULES[name]
 
@@ -49,8 +58,14 @@ def _conv(name: str) -> Leaf:
         if held["padding_mode"] != "zeros":
             return m.forward(x)
         own = held["_parameters"]
-        rest = (held["stride"], held["padding"], held["dilation"], held["groups"])
-        return answered(r, rule, (x, own["weight"], own["bias"], *rest), _NOTHING)
+        weight, bias = own["weight"], own["bias"]
+        stride, padding, dilation, groups = held["stride"], held["padding"], held["dilation"], held["groups"]
+        args = (x, weight, bias, stride, padding, dilation, groups)
+        tensors = [x, weight] if bias is None else [x, weight, bias]
+        looks = _looks(r, tensors)
+        if looks is None:
+            return answered(r, rule, args, _NOTHING)
+        return alike(r, (rule, looks, stride, padding, dilation, groups), tensors, rule, args)
 
     return short
 
@@ -63,8 +78,14 @@ def _batch_norm(r: Any, m: Any, x: TracedTensor) -> Any:
     if held["momentum"] is None or rank not in _RANKS.get(type(m), (rank,)):
         return m.forward(x)
     training = held["training"] or mean is None
-    args = (x, mean, variance, counter, own.get("weight"), own.get("bias"), training, held["momentum"], held["eps"])
-    return answered(r, _normalised, args, _NOTHING)
+    given = (x, mean, variance, counter, own.get("weight"), own.get("bias"))
+    args = (*given, training, held["momentum"], held["eps"])
+    tensors = [tensor for tensor in given if tensor is not None]
+    looks = _looks(r, tensors)
+    if looks is None:
+        return answered(r, _normalised, args, _NOTHING)
+    absent = tuple([tensor is None for tensor in given])
+    return alike(r, (_normalised, looks, absent, training, held["eps"]), tensors, _normalised, args)
 
 
 def _normalised(r: Any, x: Any, mean: Any, variance: Any, _counter: Any, *rest: Any) -> Any:
@@ -76,8 +97,15 @@ def _function(name: str) -> Leaf:
     rule = RULES[name]
 
     def short(r: Any, m: Any, x: TracedTensor) -> Any:
-        made = answered(r, rule, (x,), _NOTHING)
-        if m.__dict__.get("inplace"):
+        looks, writes = _looks(r, [x]), m.__dict__.get("inplace")
+        if looks is None:
+            made = answered(r, rule, (x,), _NOTHING)
+        else:
+            key = (rule, looks, get_default_dtype())  # of integers, many functions make the default type
+            if writes and key in RECIPES:
+                return r.repeat_within(RECIPES[key], x)
+            made = alike(r, key, [x], rule, (x,))
+        if writes:
             r.wrote(x, made)
             return x
         return made
@@ -100,8 +128,13 @@ def _pool(name: str, *fields: str) -> Leaf:
 
 
 def _linear(r: Any, m: Any, x: TracedTensor) -> Any:
-    own = m._parameters
-    return answered(r, RULES["linear"], (x, own["weight"], own["bias"]), _NOTHING)
+    own, rule = m.__dict__["_parameters"], RULES["linear"]
+    weight, bias = own["weight"], own["bias"]
+    tensors = [x, weight] if bias is None else [x, weight, bias]
+    looks = _looks(r, tensors)
+    if looks is None:
+        return answered(r, rule, (x, weight, bias), _NOTHING)
+    return alike(r, (rule, looks), tensors, rule, (x, weight, bias))
 
 
 def _layer_norm(r: Any, m: Any, x: TracedTensor) -> Any:

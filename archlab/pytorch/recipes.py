@@ -1,8 +1,9 @@
 """Calls that look like one answered before are written down as that one was, without running their rule again.
 
 A call looks like another when it is of the same function, its tensors have the same shapes, types and
-strides, and all else is equal. Elements that are known steer what a rule does, so tensors that have them are no part
-of this. What is remembered are immutable values alone: it holds for any model, and for any later trace.
+strides, and all else is equal. Elements that are known steer what a rule does, so tensors that have them
+are no part of this. What is remembered are immutable values alone: it holds for any model, and for any
+later trace.
 """
 
 from __future__ import annotations
@@ -99,6 +100,17 @@ def answered(r: Any, rule: Callable[..., Any], args: Any, kwargs: Any, func: Any
         made = settled(r, key, func, args, kwargs, made)
     if r.notes == notes:  # what a rule notes beside its step, such as what it assumes, no recipe says
         _remember(r, key, tensors, before, made)
+    return made
+
+
+def alike(r: Any, key: Any, tensors: list[Any], rule: Callable[..., Any], args: Any) -> Any:
+    """Return what a rule answers to a call that `key` tells from all others, for its dense tensors."""
+    recipe = RECIPES.get(key)
+    if recipe is not None:
+        return r.repeat(recipe, tensors)
+    before = len(r.steps)
+    made = rule(r, *args)
+    _remember(r, key, tensors, before, made)
     return made
 
 

@@ -215,14 +215,31 @@ class Recorder(TorchFunctionMode):
             tensor = tensors[place]
             whole = type(tensor) is TracedTensor and tensor.recorder is self
             refs.append(tensor.ref if whole else self.traced(tensor).ref)
-        keys = {role: self.names[id(tensors[place])] for role, place in weights}
+        keys = {role: self.names[id(tensors[place])] for role, place in weights} if weights else {}
         outermost = self.outermost or f"functional.{function}"
         step = _step((self.inside, function, outermost, op, tuple(refs), keys, outputs))
+        if homes is None and wrap is None:  # most calls make one new tensor
+            ref = (len(self.steps), 0)
+            self.steps.append(step)
+            one = traced_tensor(self, ref, outputs[0])
+            self.storages.born(one, ref)
+            return one
         if homes is None:
             made = self._write(step)
         else:
             made = self._write(step, [(self._root(tensors, place), strides) for place, strides in homes])
         return made[0] if wrap is None else wrap(list(made))
+
+    def repeat_within(self, recipe: Recipe, tensor: TracedTensor) -> TracedTensor:
+        """Write down the step of a call of one tensor, whose result is written into that tensor."""
+        function, op = recipe[0], recipe[1]
+        ref = (len(self.steps), 0)
+        outermost = self.outermost or f"functional.{function}"
+        self.steps.append(_step((self.inside, function, outermost, op, (self.traced(tensor).ref,), {}, recipe[4])))
+        tensor.ref, tensor.known = ref, None
+        tensor.home.version += 1
+        self.storages.within(tensor)
+        return tensor
 
     def _root(self, tensors: Sequence[Any], place: int) -> TracedTensor | None:
         if place < 0:

@@ -70,6 +70,10 @@ class Storages:
             self._bury()
         self._watch.clear()
 
+    def within(self, tensor: TracedTensor) -> None:
+        """Note that what a tensor stands for now lies in its storage, too."""
+        self._within.append((tensor.ref, tensor.storage))
+
     def listed(self, name: Callable[[Place], Ref]) -> tuple[Storage, ...]:
         """Return them with `name(place)` for each output, those that turned out to be no new ones left out."""
         count, numbers = 0, []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,18 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
     """
     if inputs is not None:
         args, kwargs = inputs
-    model = unwrapped(model)
+    if mode not in MODES:
+        raise UsageError(f"unknown mode {mode!r}; modes are {' and '.join(MODES)}")
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _trace(unwrapped(model), args, kwargs, mode)
+    finally:  # what the trace alone needed is gone by now, and nothing to look through
+        if collecting:
+            gc.enable()
+
+
+def _trace(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str) -> Graph:
     module = model if isinstance(model, nn.Module) else None
     check_names(RULES)
     walk = Walk(module)
@@ -84,11 +95,7 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
 
 @contextmanager
 def _untouched(walk: Walk, mode: str) -> Iterator[None]:
-    """Put the model, the random state and the collector back as they were."""
-    if mode not in MODES:
-        raise UsageError(f"unknown mode {mode!r}; modes are {' and '.join(MODES)}")
-    collecting = gc.isenabled()
-    gc.disable()
+    """Put the model and the random state back as they were."""
     state = torch.random.get_rng_state()
     try:
         walk.train(mode == "training")
@@ -96,5 +103,3 @@ def _untouched(walk: Walk, mode: str) -> Iterator[None]:
     finally:
         walk.restore()
         torch.random.set_rng_state(state)
-        if collecting:
-            gc.enable()

@@ -88,7 +88,10 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
         return _unruled(recorder, func, plan.name, args, kwargs, below)
     except ShapeError as error:  # a model may catch what torch would raise
         raise RuntimeError(str(error)) from error
-    _compute_values(recorder, func, args, kwargs, made)
+    if not args or type(args[0]) is not TracedTensor or args[0].known is not None:
+        _compute_values(recorder, func, args, kwargs, made)
+    if not kwargs and not plan.writes:
+        return made
     out = kwargs.get("out")
     if plan.writes or kwargs.get("inplace") is True or isinstance(out, Tensor):
         return _written(recorder, out if isinstance(out, Tensor) else args[0], made)
@@ -168,8 +171,6 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
     several = isinstance(made, (tuple, list)) and len(made) > 0
     first = made[0] if several else made
     if type(first) is not TracedTensor or first.value is not None:
-        return
-    if args and type(args[0]) is TracedTensor and args[0].value is None:
         return
     if not is_small(first.spec):
         return
