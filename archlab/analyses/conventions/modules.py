@@ -51,7 +51,7 @@ def by_call(
             )
     for use in seen.uses:
         if use.macs and use.layer.name not in covered:
-            yield Item(use.layer.name, -use.macs, f"{use.name}: {missing}")
+            yield Item(use.layer.name, -use.macs, f"{use.called}: {missing}")
 
 
 def shape_in(seen: Seen, place: int) -> Shape:

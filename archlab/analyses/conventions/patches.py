@@ -211,7 +211,7 @@ def calflops(seen: Seen) -> Iterator[Item]:
     for use in seen.uses:
         count = _calflops(use) if use.call >= 0 else 0
         if use.macs and count != use.macs:
-            reason = f"{use.name}: not among the functions that calflops replaces"
+            reason = f"{use.called}: not among the functions that calflops replaces"
             if count:
                 reason = "a grouped transposed convolution, divided by its groups twice"
             yield Item(use.layer.name, count - use.macs, reason)

@@ -66,6 +66,11 @@ class Use:
         return self.function.rpartition(".")[2]
 
     @property
+    def called(self) -> str:
+        """What a person calls it: a part of a larger function by its own name."""
+        return "attention" if isinstance(self.op, ops.Attention) else self.name
+
+    @property
     def macs(self) -> int:
         """Our MACs."""
         return self.layer.cost.macs
