@@ -35,9 +35,9 @@ def networks() -> Iterator[tuple[str, Graph | nn.Module, nn.Module, list[Tensor]
         images = [torch.empty(spec.shape, device="meta") for spec in graph.inputs.values()]
         yield name, graph, archlab.lower(graph, "meta"), images
     for name in MODELS:
-        model, given = torchvision_model(name, {})
+        model, ((image,), _) = torchvision_model(name, {})
         # Two images: batch norm in training refuses a single value a channel.
-        yield f"torchvision:{name}", model, model, [torch.empty((2, *given[""].shape[1:]), device="meta")]
+        yield f"torchvision:{name}", model, model, [torch.empty((2, *image.shape[1:]), device="meta")]
 
 
 def row(name: str, subject: Graph | nn.Module, module: nn.Module, inputs: list[Tensor]) -> tuple[str, ...]:

@@ -92,8 +92,7 @@ def main() -> None:
     )
     against_torch, against_fvcore = [], []
     for name in MODELS:
-        model, inputs = torchvision_model(name, {})
-        spec = inputs[""]
+        model, ((spec,), _) = torchvision_model(name, {})
         model.eval()
         x = torch.empty(spec.shape, device="meta")
 

@@ -66,8 +66,8 @@ def test_a_torchvision_model_counts_as_torch_does_but_for_groups(name: str) -> N
     pytest.importorskip("torchvision")
     from archlab.pytorch.models import torchvision_model
 
-    model, given = torchvision_model(name, {})
-    images = torch.empty((2, *given[""].shape[1:]), device="meta")
+    model, ((image,), _) = torchvision_model(name, {})
+    images = torch.empty((2, *image.shape[1:]), device="meta")
     profile = archlab.profile(model, images, backward=True)
     forward, backward = counted(model.train(), images)
     assert split(profile) == (forward, backward - groups_ignored(profile))

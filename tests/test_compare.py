@@ -138,3 +138,10 @@ def test_equal_profiles_have_equal_hashes_and_everything_can_be_hashed() -> None
     assert len({a, b}) == 1
     assert hash(archlab.load("naive")) == hash(archlab.load("naive"))
     assert hash(a.layers[1]) == hash(b.layers[1])
+
+
+def test_another_convention_shows_its_own_figures_beside_ours() -> None:
+    text = str(archlab.compare("googlenet-torchvision", "alexnet-torchvision", convention="thop"))
+    # facts section 6.1: thop 0.1.1 prints 1,511,332,032 and 714,206,912
+    row = next(line for line in text.splitlines() if line.startswith("thop's MACs"))
+    assert row.split()[2:4] == ["1,511,332,032", "714,206,912"]

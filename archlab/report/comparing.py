@@ -23,6 +23,7 @@ _SMALL = 24
 _METRICS = {
     "macs": "MACs",
     "backward_macs": "  of them backward",
+    "reported": "",
     "params": "params",
     "weights": "  without biases",
     "flops": "FLOPs",
@@ -91,15 +92,18 @@ def totals(comparison: Comparison, exact: bool = False) -> Table:
     for metric, title in _METRICS.items():
         if metric == "backward_macs" and not comparison.base.backward:
             continue
+        if metric == "reported" and comparison.base.tally is None:
+            continue
+        words = title or f"{comparison.base.convention}'s {comparison.base.total.unit}"
         values = [_value(profile, metric) for profile in subjects]
         in_units = [in_bytes(v) if metric in _BYTES else human(v) for v in values]
         rounded = not exact and not alone and len(set(in_units)) == len(set(values))
         shown = in_units if rounded else [f"{v:,}" for v in values]
         if alone:
-            rows.append([title, *shown, Fraction(values[1], values[0]) if values[0] else None])
+            rows.append([words, *shown, Fraction(values[1], values[0]) if values[0] else None])
         else:
             changes = [_change(values[0], value) for value in values[1:]]
-            rows.append([title, shown[0], *(f"{s}{c}" for s, c in zip(shown[1:], changes, strict=True))])
+            rows.append([words, shown[0], *(f"{s}{c}" for s, c in zip(shown[1:], changes, strict=True))])
     rows.append(["intensity [FLOP/B]", *(f"{p.total.intensity:.2f}" for p in subjects), *([""] if alone else [])])
     heads = [Column("total", key="metric"), *(Column(p.subject, "decimal", key=p.subject) for p in subjects)]
     if alone:

@@ -194,7 +194,8 @@ def _use(layer: Layer, graph: Graph, places: Mapping[str, int]) -> Use:
     node = layer.node
     if graph.calls and node.source is not None:
         return Use(layer, node.source.function, node.source.call)
-    function = MODULES.get(type(node.op), ("", _function(node.op)))[1]
+    known = None if isinstance(node.op, ops.Softmax) else MODULES.get(type(node.op))
+    function = _function(node.op) if known is None else known[1]
     return Use(layer, function, -1 if node.op.is_kept else places[_dotted(node)])
 
 
@@ -216,6 +217,8 @@ def _module(op: Op) -> str:
     kind = MODULES.get(type(op), (f"{_OURS}.{type(op).__name__}", ""))[0]
     if getattr(op, "padding", None) == "same_upper":
         return f"{_OURS}.SameUpper{type(op).__name__}"
+    if isinstance(op, ops.Softmax) and op.log:
+        return f"{_NN}.activation.LogSoftmax"
     if isinstance(op, ops.BatchNorm) and op.scale != op.shift:
         return f"{_OURS}.HalfAffineBatchNorm"
     if isinstance(op, ops.Recurrent):
@@ -224,6 +227,8 @@ def _module(op: Op) -> str:
 
 
 def _function(op: Op) -> str:
+    if isinstance(op, ops.Softmax):
+        return f"functional.{'log_' * op.log}softmax"
     function = getattr(op, "function", type(op).__name__.lower())
     return f"torch.{op.kind if isinstance(op, ops.Recurrent) else function}"
 

@@ -72,20 +72,25 @@ def _topk(r: Any, input: Any, k: Any, dim: int = -1, largest: bool = True, sorte
     return torch.return_types.topk(made)
 
 
+def _picks(r: Any, made: Any, scores: TensorSpec, dim: int | None, text: str) -> None:
+    """Assume of the one choice of each row that all are picked equally often; one of all elements is the first."""
+    spec = r.spec(made)
+    size = scores.numel if dim is None else scores.shape[dim] if scores.shape else 1
+    if is_small(spec):
+        with torch._C.DisableTorchFunction():
+            r.assume(made, (torch.arange(spec.numel) % max(size, 1)).reshape(spec.shape), text)
+
+
 def _arg(name: str) -> Callable[..., Any]:
-    """`argmax` and `argmin`: one choice a row; one of all elements is the first."""
+    """`argmax` and `argmin`: one choice a row."""
     plain = elements.RULES[name]
 
     def rule(r: Any, input: Any, dim: Any = None, keepdim: bool = False, **named: Any) -> Any:
         made = plain(r, input, dim, keepdim, **named)
-        spec, made_spec = r.spec(input), r.spec(made)
-        if r.traced(input).value is not None or not is_small(made_spec):
-            return made
-        size = spec.numel if dim is None else spec.shape[dim] if spec.shape else 1
-        with torch._C.DisableTorchFunction():
-            every = torch.arange(made_spec.numel) % max(size, 1)
-            text = EVENLY if dim is None or name == "argmin" else _text(spec, 1, dim)
-            return r.assume(made, every.reshape(made_spec.shape), text)
+        if r.traced(input).value is None:
+            spec = r.spec(input)
+            _picks(r, made, spec, dim, EVENLY if dim is None or name == "argmin" else _text(spec, 1, dim))
+        return made
 
     return rule
 
@@ -95,8 +100,7 @@ def _max(r: Any, input: Any, *args: Any, **named: Any) -> Any:
     made = elements.RULES["max"](r, input, *args, **named)
     dim = named.get("dim", args[0] if args else None)
     if type(dim) is int and r.traced(input).value is None:
-        spec = r.spec(input)
-        _evenly(r, made[1], spec.shape[dim] if spec.shape else 1, dim, _text(spec, 1, dim))
+        _picks(r, made[1], r.spec(input), dim, _text(r.spec(input), 1, dim))
     return made
 
 

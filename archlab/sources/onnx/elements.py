@@ -127,10 +127,9 @@ def _bias_gelu(r: Reading, call: Call) -> list[Value]:
 def _softmax(r: Reading, call: Call) -> list[Value]:
     x = call.input(0)
     axis = call.integer("axis", -1 if call.version >= 13 else 1)
-    if call.op == "LogSoftmax":
-        return [r.one(call, Elementwise("log_softmax"), [x])]
     rank = len(x.spec.shape)
-    return [r.one(call, Softmax(axis - rank if 0 < axis == rank - 1 else axis), [x])]
+    dim = axis - rank if 0 < axis == rank - 1 else axis
+    return [r.one(call, Softmax(dim, call.op == "LogSoftmax"), [x])]
 
 
 def _dropout(r: Reading, call: Call) -> list[Value]:
