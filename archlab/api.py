@@ -212,16 +212,20 @@ def reconcile(subject: Any, *args: Any, claimed: str | None = None, **kwargs: An
     from archlab.analyses.conventions.variants import variants
 
     claim = claim_of(claimed)
-    matches = search(claim, variants(result.profile, _again(subject)))
+    matches = search(claim, variants(result.profile, _again(subject, *args, **kwargs)))
     return replace(result, claim=claim, matches=tuple(matches))
 
 
-def _again(subject: Any) -> Callable[[TensorSpec | None, str], Graph | None]:
+def _again(subject: Any, *args: Any, **kwargs: Any) -> Callable[[TensorSpec | None, str], Graph | None]:
     """Return what makes a subject's graph anew for another image in a mode; None where that cannot be."""
 
     def load_again(image: TensorSpec | None, mode: str) -> Graph | None:
-        if isinstance(subject, Graph) or not isinstance(subject, (str, os.PathLike)):
+        if isinstance(subject, Graph):
             return None
+        if callable(subject):
+            if image is None:
+                return trace(subject, *args, **{**kwargs, "mode": mode})
+            return trace(subject, image, mode=mode) if len(args) == 1 and not kwargs else None
         text = os.fspath(subject).partition("@")[0]
         size = "" if image is None else "@" + "x".join(map(str, image.shape))
         return load(text + size, mode=mode)

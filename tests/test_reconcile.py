@@ -177,6 +177,18 @@ def test_a_model_with_its_inputs_is_reconciled() -> None:
     assert result.plainest is not None
 
 
+def test_a_model_is_tried_at_other_sizes_too() -> None:
+    import torch
+
+    result = archlab.reconcile(torch.nn.Conv2d(3, 8, 3, padding=1), torch.zeros(1, 3, 32, 32), claimed="10838016")
+    assert result.plainest is not None
+    # 224·224 positions of 8 filters of 3·3·3
+    assert (result.plainest.value, result.plainest.variant.departures) == (
+        224 * 224 * 8 * 27,
+        ("not its own input size",),
+    )
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_command_fits_the_screen(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))

@@ -124,6 +124,16 @@ def test_a_figure_that_its_convention_predicts_is_marked(counter: str) -> None:
     assert only(wrong).verdict == ("UNEXPLAINED" if counter == "torch" else "differs")
 
 
+def test_the_first_difference_of_a_figure_that_was_foreseen_has_its_conventions_reason() -> None:
+    extra = 4 * (3 * 6)
+    layers = {"": MACS + extra, "first": FIRST, "norm": extra, "second": SECOND}
+    said = says("thop", MACS + extra, layers)
+    right = verified(opinionated.Normed(), said, expected={"thop": MACS + extra})
+    assert only(right).first == Disagreement("norm", 0, extra, "for a test")
+    wrong = verified(opinionated.Normed(), said, expected={"thop": MACS})
+    assert only(wrong).first == Disagreement("norm", 0, extra)
+
+
 def test_a_wrong_count_of_ours_is_unexplained(monkeypatch: pytest.MonkeyPatch) -> None:
     said = says("fvcore", MACS, {"": MACS, "first": FIRST, "act": 0, "second": SECOND})
     monkeypatch.setattr(
