@@ -125,7 +125,7 @@ def price(
     `inputs` and `outputs` are what its rule sees; `read` are the distinct tensors it fetches, inputs
     and parameters; `owned` are the parameters that no earlier layer has accounted for.
     """
-    formulas = with_gradients(op.arithmetic(outputs, *inputs), gradients)
+    formulas = with_gradients(op.formulas(outputs, *inputs), gradients)
     operations = {kind: formulas[kind].value if kind in formulas else 0 for kind in OPERATION_CLASSES}
     activations: Any = 0
     moved: Any = 0

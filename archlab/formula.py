@@ -53,13 +53,21 @@ class Formula:
         shown = f"{value:,}" if isinstance(value, int) else str(value)
         return products if products == shown else f"{products} = {shown}"
 
+    def each(self, factor: Factor) -> Formula:
+        """Return the sum with each of its products taken so many times, by a named factor.
+
+        >>> str(Formula.product(("N", 3)).each(("complex", 4)))
+        'N·complex = 3·4 = 12'
+        """
+        return Formula(*((*term, factor) for term in self.terms))
+
     def __add__(self, other: Formula) -> Formula:
         return Formula(*self.terms, *other.terms)
 
     def __mul__(self, factor: int) -> Formula:
         if factor == 1:
             return self
-        return Formula(*((*term, (str(factor), factor)) for term in self.terms))
+        return self.each((str(factor), factor))
 
     def __int__(self) -> int:
         return int(self.value)

@@ -65,7 +65,7 @@ class Layer:
     @cached_property
     def formulas(self) -> Mapping[str, Formula]:
         """How each class of its operations is counted; classes that it does not use are left out."""
-        return with_gradients(self.node.op.arithmetic(self.outputs, *self.inputs), self.gradients)
+        return with_gradients(self.node.op.formulas(self.outputs, *self.inputs), self.gradients)
 
     @property
     def formula(self) -> Formula:
@@ -75,7 +75,7 @@ class Layer:
     @property
     def forward(self) -> Formula:
         """How the MACs of its forward pass are counted."""
-        return self.node.op.arithmetic(self.outputs, *self.inputs).get("mac", Formula())
+        return self.node.op.formulas(self.outputs, *self.inputs).get("mac", Formula())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain data."""

@@ -11,6 +11,8 @@ import sympy
 from conftest import Outcome
 
 import archlab
+from archlab.report.reconciling import reconciliation_document
+from archlab.report.terminal import render
 
 ROOT = Path(archlab.__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,10 +31,18 @@ def test_the_opening_is_what_the_command_prints(run: Run) -> None:
 
 def test_every_command_that_it_lists_runs(run: Run) -> None:
     commands = re.findall(r"^archlab ((?:(?!  ).)+)", blocks("text")[1], re.MULTILINE)
-    assert len(commands) == 7
+    assert len(commands) == 10
     for command in commands:
         if command != "report":  # writes into the folder; test_studies renders
             assert run(*command.split()).code == 0, command
+
+
+def test_the_conventions_that_it_shows_are_what_a_terminal_of_80_columns_shows() -> None:
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    (block,) = [text for text in blocks("text") if text.startswith("$ archlab reconcile torchvision:vit_b_16")]
+    result = archlab.reconcile("torchvision:vit_b_16")
+    shown = render(reconciliation_document(result), width=80).splitlines()
+    assert block.splitlines()[1:] == [line.rstrip() for line in shown[: len(block.splitlines()) - 1]]
 
 
 def test_its_code_runs_and_gives_what_the_comments_say() -> None:

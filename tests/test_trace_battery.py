@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import archlab
 from archlab.ir import Graph, TensorSpec
 from archlab.ops import Unknown
 from archlab.profiles import profile_graph
@@ -433,3 +434,31 @@ def test_elements_that_nobody_gave_are_assumed_aloud_where_control_flow_reads_th
     assert guessed.assumed == {"integer inputs given by shape hold zeros": 1}
     unread = profile_graph(trace(nn.Embedding(9, 8), TensorSpec((2,), "int64")))
     assert unread.assumed == {}
+
+
+COMPLEX_CASES = {
+    # a product of complex numbers is four of real ones
+    "matmul": (lambda a, b: a @ b, [(4, 5), (5, 6)], 4 * 4 * 6 * 5),
+    "einsum": (lambda a, b: torch.einsum("ij,jk->ik", a, b), [(4, 5), (5, 6)], 4 * 4 * 6 * 5),
+    "linear": (nn.Linear(5, 6, dtype=torch.complex64), [(4, 5)], 4 * 4 * 6 * 5),
+    "conv": (nn.Conv2d(3, 4, 3, dtype=torch.complex64), [(1, 3, 8, 8)], 4 * 4 * 6 * 6 * 3 * 3 * 3),
+}
+
+
+@pytest.mark.parametrize("case", COMPLEX_CASES)
+def test_a_multiply_accumulate_of_complex_numbers_is_four(case: str) -> None:
+    function, shapes, macs = COMPLEX_CASES[case]
+    inputs = [torch.zeros(shape, dtype=torch.complex64) for shape in shapes]
+    profile = archlab.profile(function, *inputs)
+    assert profile.total.macs == macs
+    assert profile.layers[-1].formula.value == macs
+    assert profile.total.flops >= 2 * macs
+    for name in ("torch", "fvcore"):  # others take it for one
+        figure = archlab.profile(function, *inputs, convention=name).total
+        assert figure.reported * (1 if figure.unit == "FLOPs" else 2) == 2 * macs // 4
+
+
+def test_a_gradient_of_complex_numbers_is_four_products_too() -> None:
+    linear = nn.Linear(5, 6, dtype=torch.complex64)
+    profile = archlab.profile(linear, torch.zeros(4, 5, dtype=torch.complex64), backward=True)
+    assert profile.total.macs == 2 * 4 * (4 * 6 * 5)  # forward, and the weight's gradient

@@ -5,11 +5,12 @@ from archlab.ir.call import Call
 from archlab.ir.gradient import Gradient
 from archlab.ir.graph import Graph
 from archlab.ir.node import Node, Param, Ref, Source
-from archlab.ir.op import MODES, OPERATION_CLASSES, Op
+from archlab.ir.op import COMPLEX, MODES, OPERATION_CLASSES, Op
 from archlab.ir.storage import Storage
 from archlab.ir.tensor import ITEM_BYTES, LARGEST, Shape, TensorSpec, is_floating, promoted, weight_dtype
 
 __all__ = [
+    "COMPLEX",
     "ITEM_BYTES",
     "LARGEST",
     "MODES",

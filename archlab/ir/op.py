@@ -12,6 +12,8 @@ from archlab.ir.tensor import Shape, TensorSpec
 
 OPERATION_CLASSES = ("mac", "add", "mul", "div", "exp", "cmp")
 MODES = ("inference", "training")
+COMPLEX = ("complex", 4)
+"""A multiply-accumulate of complex numbers is four of real ones."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,13 @@ class Op:
     def passes_gradient(self, index: int) -> bool:
         """Return whether a gradient of its floating outputs flows back to the input at that place."""
         return True
+
+    def formulas(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
+        """Return `arithmetic` for the elements' type: a product of complex numbers takes four."""
+        counts = self.arithmetic(outputs, *inputs)
+        if outputs and outputs[0].dtype.startswith("complex") and "mac" in counts:
+            return {**counts, "mac": counts["mac"].each(COMPLEX)}
+        return counts
 
     def in_mode(self, mode: str) -> Op:
         """Return the op as it acts in inference or in training."""

@@ -120,6 +120,8 @@ def explain(layer: Layer, count: Count, *, returned: bool = True) -> str:
         found = rule(layer) if rule is not None else None
         if found is not None and found[1].value == figure:
             return f"{found[0]}: {found[1]}"
+    if counted and counted == _plain(layer).value:
+        return f"{count.name} {_ONCE}: {_plain(layer)}"
     if not counted:
         if count.name == FVCORE and not returned:
             return "fvcore counts what leads to an output, and this layer leads to none: 0"
@@ -163,6 +165,8 @@ def _readings(
         if words:
             kept = (layer.formula for layer, told in said if besides or told is None)
             found.append((words, _sum([*kept, *(told[1] for _, told in said if told is not None)])))
+    if any(layer.outputs[0].dtype.startswith("complex") for layer in layers):
+        found.append((f"{counter} {_ONCE}", _sum(_plain(layer) for layer in layers)))
     if ours.value:
         for operator in MISSED.get(counter, {}).get(kind, ()):
             if counter == TORCH or operator in unsupported:
@@ -170,6 +174,14 @@ def _readings(
         if counter == FVCORE and not {layer.name for layer in layers} & leading_to_outputs(graph):
             found.append(("fvcore counts what leads to an output, and this leads to none", Formula()))
     return found
+
+
+_ONCE = "counts a product of complex numbers once"
+
+
+def _plain(layer: Layer) -> Formula:
+    """Return how the MACs of a layer are counted if its numbers were real."""
+    return layer.node.op.arithmetic(layer.outputs, *layer.inputs).get("mac", Formula())
 
 
 def leading_to_outputs(graph: Graph) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from archlab.analyses.conventions import modules, operators, patches, published
@@ -72,7 +72,14 @@ def tallies(profile: Profile) -> tuple[Tally, ...]:
 
 
 def _tally(convention: Convention, seen: Seen) -> Tally:
-    return Tally(convention, seen.profile.total.macs, tuple(convention.rule(seen)))
+    return Tally(convention, seen.profile.total.macs, (*_complex(convention, seen), *convention.rule(seen)))
+
+
+def _complex(convention: Convention, seen: Seen) -> Iterator[Item]:
+    """What our count of complex products has beside those of others."""
+    for use in seen.uses:
+        if beside := use.layer.cost.macs - use.macs:
+            yield Item(use.layer.name, -convention.per_mac * beside, "a product of complex numbers counts as one")
 
 
 __all__ = ["CONVENTIONS", "FLOPS", "MACS", "Convention", "Item", "Tally", "tallies", "tally"]

@@ -27,7 +27,7 @@ def ptflops(seen: Seen) -> Iterator[Item]:
     batch = _batch(seen)
     items = list(by_call(seen, PTFLOPS, lambda call: call.places, "no rule: ptflops hooks classes that it knows"))
     yield from items
-    hooked = seen.profile.total.macs + sum(item.count for item in items)
+    hooked = sum(use.macs for use in seen.uses) + sum(item.count for item in items)
     if batch > 1:
         yield Item(seen.profile.subject, hooked // batch - hooked, f"divided by the batch of {batch}")
     for use in seen.uses:
