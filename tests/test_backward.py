@@ -469,6 +469,7 @@ def test_explain_as_json_has_the_gradients_as_formulas(run: Run) -> None:
 
 
 def test_a_model_named_on_the_command_line_is_traced_in_training(run: Run) -> None:
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
     shown = run("profile", "torchvision:alexnet", "--backward", "--json").out
     data = json.loads(shown)
     # 224: conv 3·64·11·11·55·55 is the first layer and takes one product more, every other two.

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,9 +38,19 @@ def test_models_read_as_the_tool_reads_them(tool: str, models: str) -> None:
         model, inputs = make()
         ours[name] = archlab.profile(model.eval(), *inputs, convention=tool).total.reported
     counted = {name: count for name, count in theirs.items() if isinstance(count, int)}
+    for name in BEFORE_2_14.get(tool, ()) if torch_version() < (2, 14) else ():
+        counted.pop(name, None)
     assert {name: ours[name] for name in counted} == counted
-    failed = {name for name in theirs if name not in counted}
+    failed = {name for name, count in theirs.items() if not isinstance(count, int)}
     assert failed == (FAILS.get(tool, frozenset()) if models == "small" else frozenset())
+
+
+BEFORE_2_14 = {"torch": ("attention, one head",), "ptflops-aten": ("attention, one head",)}
+"""What a tool counted while torch 2.13's CPU did not yet fuse attention of three dimensions."""
+
+
+def torch_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in version("torch").split("+")[0].split(".")[:2])
 
 
 _ONE_TENSOR = frozenset({"attention, wider values"})
@@ -113,7 +124,8 @@ def test_the_papers_convention_prints_the_ops_column_of_table_1() -> None:
 
 
 def test_the_differences_of_a_convention_lead_from_our_macs_to_its_figure() -> None:
-    for profile in (archlab.profile("googlenet"), archlab.profile("torchvision:mobilenet_v3_large")):
+    model, inputs = SMALL["encoder layer"]()
+    for profile in (archlab.profile("googlenet"), archlab.profile(model, *inputs)):
         for figure in tallies(profile):
             ours = figure.convention.per_mac * profile.total.macs
             assert ours + sum(figure.by_layer.values()) == figure.reported == ours + sum(figure.by_reason.values())
@@ -144,7 +156,8 @@ def test_a_tool_is_emulated_in_inference_alone() -> None:
 
 
 def test_conventions_survive_json() -> None:
-    graph = archlab.load("torchvision:mobilenet_v3_large")
+    model, inputs = SMALL["encoder layer"]()
+    graph = archlab.trace(model, *inputs)
     from archlab.sources.json import read_graph
 
     read = read_graph(graph.to_json(), "here")

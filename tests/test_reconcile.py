@@ -110,6 +110,7 @@ def test_heads_are_found() -> None:
 
 
 def test_heads_of_a_traced_model_are_found() -> None:
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
     # facts section 2: torchvision's, with both heads, in training
     best = archlab.reconcile("torchvision:googlenet", claimed="1506748416").matches[0]
     assert (best.value, best.rule, best.variant.departures) == (1_506_748_416, "MACs", ("with auxiliary heads",))
