@@ -153,30 +153,31 @@ def _thop_recurrent(gates: int, beside: int) -> Counter:
     return count
 
 
-def _classes(module: str, names: str, counter: Counter) -> dict[str, Counter]:
+def classes(module: str, names: str, counter: Counter) -> dict[str, Counter]:
+    """Return one counter for several classes of a module of torch.nn."""
     return {f"{NN}{module}.{name}": counter for name in names.split()}
 
 
 THOP: Mapping[str, Counter] = {
-    **_classes("conv", "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d", _thop_conv),
-    **_classes("batchnorm", "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm", _thop_norm),
-    **_classes("normalization", "LayerNorm", _thop_norm),
-    **_classes("instancenorm", "InstanceNorm1d InstanceNorm2d InstanceNorm3d", _thop_norm),
-    **_classes("activation", "PReLU", _per_input),
-    **_classes("activation", "Softmax", _thop_softmax),
-    **_classes("activation", "ReLU ReLU6 LeakyReLU", _nothing),
-    **_classes("padding", "ZeroPad2d", _nothing),
-    **_classes("pooling", "MaxPool1d MaxPool2d MaxPool3d", _nothing),
-    **_classes("pooling", "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d", _nothing),
-    **_classes("pooling", "AvgPool1d AvgPool2d AvgPool3d", _thop_average),
-    **_classes("pooling", "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d", _thop_adaptive),
-    **_classes("linear", "Linear", _same),
-    **_classes("dropout", "Dropout", _nothing),
-    **_classes("upsampling", "Upsample UpsamplingBilinear2d UpsamplingNearest2d", _thop_upsample),
-    **_classes("rnn", "RNNCell RNN", _thop_recurrent(1, 0)),
-    **_classes("rnn", "GRUCell GRU", _thop_recurrent(3, 4)),
-    **_classes("rnn", "LSTMCell LSTM", _thop_recurrent(4, 4)),
-    **_classes("pixelshuffle", "PixelShuffle", _nothing),
+    **classes("conv", "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d", _thop_conv),
+    **classes("batchnorm", "BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm", _thop_norm),
+    **classes("normalization", "LayerNorm", _thop_norm),
+    **classes("instancenorm", "InstanceNorm1d InstanceNorm2d InstanceNorm3d", _thop_norm),
+    **classes("activation", "PReLU", _per_input),
+    **classes("activation", "Softmax", _thop_softmax),
+    **classes("activation", "ReLU ReLU6 LeakyReLU", _nothing),
+    **classes("padding", "ZeroPad2d", _nothing),
+    **classes("pooling", "MaxPool1d MaxPool2d MaxPool3d", _nothing),
+    **classes("pooling", "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d", _nothing),
+    **classes("pooling", "AvgPool1d AvgPool2d AvgPool3d", _thop_average),
+    **classes("pooling", "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d", _thop_adaptive),
+    **classes("linear", "Linear", _same),
+    **classes("dropout", "Dropout", _nothing),
+    **classes("upsampling", "Upsample UpsamplingBilinear2d UpsamplingNearest2d", _thop_upsample),
+    **classes("rnn", "RNNCell RNN", _thop_recurrent(1, 0)),
+    **classes("rnn", "GRUCell GRU", _thop_recurrent(3, 4)),
+    **classes("rnn", "LSTMCell LSTM", _thop_recurrent(4, 4)),
+    **classes("pixelshuffle", "PixelShuffle", _nothing),
 }
 """thop 0.1.1 by exact class; Sequential, which it lists too, hands on to its children."""
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from archlab import ops
 from archlab.analyses.conventions.modules import (
-    NN,
     Counted,
     Counter,
     by_call,
+    classes,
     main_use,
     op_of,
     shape_in,
     shape_out,
 )
-from archlab.analyses.conventions.operators import in_mha
+from archlab.analyses.conventions.operators import asks_for_weights, in_mha
 from archlab.analyses.conventions.seen import Seen, Use
 from archlab.analyses.conventions.tally import Item
 
@@ -45,10 +45,7 @@ def _replaced(seen: Seen, use: Use) -> Iterator[Counted]:
     """What it counts for functions of torch.nn.functional and torch, those that modules call included."""
     place, _, name = use.function.rpartition(".")
     if in_mha(use):
-        if isinstance(use.op, ops.Attention) and any(
-            getattr(node.op, "function", "") == "attention_weights"
-            for node in seen.profile.graph.readers[use.layer.name]
-        ):
+        if isinstance(use.op, ops.Attention) and asks_for_weights(seen, use):
             *rows, length, _width = use.made.shape
             scores = prod(rows) * length * use.layer.inputs[1].shape[-2]
             bias = scores if len(use.layer.inputs) > 3 else 0
@@ -180,26 +177,22 @@ def _deformable(seen: Seen, place: int) -> Counted:
     )
 
 
-def _classes(module: str, names: str, counter: Counter) -> dict[str, Counter]:
-    return {f"{NN}{module}.{name}": counter for name in names.split()}
-
-
 PTFLOPS: Mapping[str, Counter] = {
-    **_classes("conv", "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d", _conv),
-    **_classes("activation", "ReLU PReLU ELU LeakyReLU ReLU6 GELU", _per_output),
-    **_classes("pooling", "MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d", _pool),
-    **_classes("pooling", "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d", _pool),
-    **_classes("pooling", "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d", _pool),
-    **_classes("batchnorm", "BatchNorm1d BatchNorm2d BatchNorm3d", _norm(2)),
-    **_classes("instancenorm", "InstanceNorm1d InstanceNorm2d InstanceNorm3d", _norm(2)),
-    **_classes("normalization", "GroupNorm", _norm(2)),
-    **_classes("normalization", "LayerNorm", _norm(1)),
-    **_classes("linear", "Linear", _linear),
-    **_classes("upsampling", "Upsample", _upsample),
-    **_classes("rnn", "RNN RNNCell", _recurrent(1)),
-    **_classes("rnn", "GRU GRUCell", _recurrent(7)),
-    **_classes("rnn", "LSTM LSTMCell", _recurrent(10)),
-    **_classes("activation", "MultiheadAttention", _attention),
+    **classes("conv", "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d", _conv),
+    **classes("activation", "ReLU PReLU ELU LeakyReLU ReLU6 GELU", _per_output),
+    **classes("pooling", "MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d", _pool),
+    **classes("pooling", "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d", _pool),
+    **classes("pooling", "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d", _pool),
+    **classes("batchnorm", "BatchNorm1d BatchNorm2d BatchNorm3d", _norm(2)),
+    **classes("instancenorm", "InstanceNorm1d InstanceNorm2d InstanceNorm3d", _norm(2)),
+    **classes("normalization", "GroupNorm", _norm(2)),
+    **classes("normalization", "LayerNorm", _norm(1)),
+    **classes("linear", "Linear", _linear),
+    **classes("upsampling", "Upsample", _upsample),
+    **classes("rnn", "RNN RNNCell", _recurrent(1)),
+    **classes("rnn", "GRU GRUCell", _recurrent(7)),
+    **classes("rnn", "LSTM LSTMCell", _recurrent(10)),
+    **classes("activation", "MultiheadAttention", _attention),
     "torchvision.ops.deform_conv.DeformConv2d": _deformable,
     "timm.layers.attention.Attention": _timm_attention,
 }
