@@ -213,7 +213,11 @@ def reconcile(subject: Any, *args: Any, claimed: str | None = None, **kwargs: An
 
     claim = claim_of(claimed)
     matches = search(claim, variants(result.profile, _again(subject, *args, **kwargs)))
-    return replace(result, claim=claim, matches=tuple(matches))
+    return replace(result, claim=claim, matches=tuple(matches[: max(MATCHES, sum(bool(m.fit) for m in matches))]))
+
+
+MATCHES = 20
+"""How many near misses of a claimed number are kept where fewer match."""
 
 
 def _again(subject: Any, *args: Any, **kwargs: Any) -> Callable[[TensorSpec | None, str], Graph | None]:

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        sys.exit(_report(error))
+        sys.exit(_report(error, words))
     except KeyboardInterrupt:
         code = INTERRUPTED
     if code == INTERRUPTED:  # typer turns an interrupt into this code, too
@@ -44,12 +44,12 @@ def _warn(message: Warning | str, category: type[Warning], *where: Any, **more: 
         _showwarning(message, category, *where, **more)
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, words: list[str]) -> int:
     """Say what went wrong in one line and return the exit code."""
     code, message = 70, f"internal error, {type(error).__name__}: {error} (see it with --debug)"
     if isinstance(error, ArchlabError):
         code, message = error.exit_code, str(error)
-        show_partial(error)
+        show_partial(error, words)
     elif hasattr(error, "format_message"):
         code, message = 2, f"{error.format_message()} (see: archlab --help)"
     elif type(error).__name__ == "Abort":

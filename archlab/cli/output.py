@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -87,13 +88,22 @@ def finish(failed: bool, code: int = 4) -> None:
         raise typer.Exit(code)
 
 
-def show_partial(error: ArchlabError) -> None:
-    """Show what ran before a trace failed."""
+def show_partial(error: ArchlabError, words: list[str]) -> None:
+    """Show what ran before a trace failed, as JSON where that was asked for."""
     from archlab.errors import TraceError
 
     if isinstance(error, TraceError) and error.partial is not None:
         from archlab import api
-        from archlab.report.views import profile_document
+        from archlab.report.table import Text
+        from archlab.report.views import completeness, profile_document
 
-        ran = api.profile(error.partial)
-        print_text(render(profile_document(ran), Format.terminal))
+        ran, message = api.profile(error.partial), " ".join(str(error).split())
+        if {"--json", "--format=json", "json"} & set(words):
+            import json
+
+            print_text(json.dumps({**ran.to_dict(), "error": message}, indent=1, ensure_ascii=False) + "\n")
+            return
+        document = profile_document(ran)
+        said = Text(f"Incomplete: {message}. This is what ran before.")
+        blocks = tuple(said if block == Text(completeness(ran)) else block for block in document.blocks)
+        print_text(render(replace(document, blocks=blocks), Format.terminal))

@@ -277,6 +277,16 @@ class Recorder(TorchFunctionMode):
         if value is None:
             target.home.version += 1
         target.ref, target.value, target.guessed = made.ref, value, made.guessed
+        root = target.root
+        if root is not None and root.ref != target.ref:
+            self._reach(root, target)
+
+    def _reach(self, root: TracedTensor, view: TracedTensor) -> None:
+        """Let whoever reads a tensor later read what was written through a view of it, too."""
+        op = Layout("write", (root.spec.shape,), (root.spec.shape, view.spec.shape), "", True)
+        outermost = self.outermost or "functional.write"
+        self.steps.append(_step((self.inside, "write", outermost, op, (root.ref, view.ref), {}, (root.spec,))))
+        root.ref = (len(self.steps) - 1, 0)
 
     def _check(self, needed: Mapping[str, Shape], weights: Mapping[str, str]) -> None:
         for role, shape in needed.items():

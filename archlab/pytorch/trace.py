@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import random
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from archlab.errors import TraceError, UsageError
-from archlab.ir import MODES, Graph, TensorSpec, is_floating
+from archlab.errors import ShapeError, TraceError, UsageError
+from archlab.ir import LARGEST, MODES, Graph, TensorSpec, is_floating
 from archlab.ops import Input
 from archlab.pytorch.assemble import assemble
 from archlab.pytorch.eager import unwrapped
@@ -80,6 +82,8 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
         if not isinstance(item, (Tensor, TensorSpec)):
             return item
         spec = item if isinstance(item, TensorSpec) else TensorSpec(tuple(item.shape), NAMES[item.dtype])
+        if spec.bytes > LARGEST:
+            raise ShapeError(f"the input {name!r} is {spec}, more than any memory holds")
         label = name if not count else f"{name}_{count + 1}"
         count += 1
         whole = not is_floating(spec.dtype)
@@ -95,11 +99,16 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
 
 @contextmanager
 def _untouched(walk: Walk, mode: str) -> Iterator[None]:
-    """Put the model and the random state back as they were."""
-    state = torch.random.get_rng_state()
+    """Put the model and the random states back as they were: torch's, Python's, and numpy's where it is in use."""
+    state, drawn = torch.random.get_rng_state(), random.getstate()
+    numpy: Any = getattr(sys.modules.get("numpy"), "random", None)
+    others = None if numpy is None else numpy.get_state()
     try:
         walk.train(mode == "training")
         yield
     finally:
         walk.restore()
         torch.random.set_rng_state(state)
+        random.setstate(drawn)
+        if others is not None:
+            numpy.set_state(others)

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from archlab.errors import TraceError
 from archlab.ir import Param, is_floating
 from archlab.pytorch.spy import NAMES
 
@@ -115,6 +117,8 @@ class Walk:
             key = keys.get(id(tensor))
             if key is None:
                 key = keys[id(tensor)] = prefix + name
+                if is_lazy(tensor):
+                    raise TraceError(f"{key} has no shape yet; call the model once on real input before it is traced")
                 param = self.params[key] = _param(tensor.shape, tensor.dtype, tensor.requires_grad, False)
                 if tensor.layout is torch.strided:
                     self.seen[id(tensor)] = (Param, param.shape, param.dtype)
@@ -131,13 +135,20 @@ class Walk:
                 if tensor.layout is torch.strided and (not param.shape or is_floating(param.dtype)):
                     self.seen[id(tensor)] = (Tensor, param.shape, param.dtype)
 
+    def _turn(self, training: bool) -> None:
+        assert self.root is not None
+        try:
+            self.root.train(training)
+        except NotImplementedError:  # an exported program is what it was exported as
+            return
+
     def train(self, training: bool) -> None:
         """Put the model into training or evaluation, if it is not there already."""
         if self.root is None:
             return
         for _, held, _ in self._modules:
             if held.get("training", training) is not training:
-                self.root.train(training)
+                self._turn(training)
                 return
 
     def listen(self, call: Callable[[nn.Module, Place], Any]) -> None:

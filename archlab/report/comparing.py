@@ -13,6 +13,7 @@ from archlab.profiles import Layer, Profile
 from archlab.report.columns import COSTS, Shaping, shape
 from archlab.report.numbers import change, human, in_bytes
 from archlab.report.table import ESSENTIAL, Block, Column, Document, Heading, Table, Text
+from archlab.report.views import completeness
 
 Costs = tuple[Cost | None, ...]
 """The cost of one layer or block in each subject; None where a subject lacks it."""
@@ -44,6 +45,9 @@ def comparison_document(comparison: Comparison, shaping: Shaping | None = None, 
     if not small and shaping.depth is None and shaping.top is None:
         shaping = replace(shaping, depth=1)
     blocks: list[Block] = [Text(headline(comparison)), totals(comparison, exact), Text(_output(comparison))]
+    for profile in comparison.subjects:
+        if profile.uncounted or profile.assumed:
+            blocks.append(Text(f"{profile.subject}: {completeness(profile)}"))
     if comparison.unchanged:
         blocks.append(Text("No change: every layer and every total is the same."))
         return Document(_title(comparison), tuple(blocks))

@@ -10,7 +10,8 @@ from archlab.formula import Formula
 from archlab.ir import Shape
 from archlab.profiles import Layer, Profile
 from archlab.report.columns import shape
-from archlab.report.table import Column, Document, Table
+from archlab.report.table import Column, Document, Table, Text
+from archlab.report.views import completeness
 
 CLASS_NAMES: Mapping[str, str] = {
     "mac": "MACs",
@@ -82,7 +83,12 @@ def overview(profile: Profile, layers: Sequence[Layer]) -> Document:
         if layer.cost.macs
     ]
     table = Table(heads, rows, total=("total", sum(layer.cost.macs for layer in layers), "", ""))
-    return Document(f"{profile.subject} · {profile.way}", (table,))
+    return Document(f"{profile.subject} · {profile.way}", (table, *_incomplete(profile)))
+
+
+def _incomplete(profile: Profile) -> tuple[Text, ...]:
+    """Return what is missing from the figures, nothing where nothing is."""
+    return (Text(completeness(profile)),) if profile.uncounted or profile.assumed else ()
 
 
 def explanation_data(profile: Profile, layers: Sequence[Layer]) -> dict[str, Any]:

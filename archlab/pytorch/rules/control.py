@@ -11,7 +11,7 @@ from torch import Tensor
 from archlab.ir import TensorSpec
 from archlab.ops.general import Layout
 from archlab.pytorch.rules import elements
-from archlab.pytorch.rules.assumed import all_hold, one_value
+from archlab.pytorch.rules.assumed import EVERYWHERE, all_hold, one_value
 from archlab.pytorch.spy import NAMES, TracedTensor
 
 
@@ -27,7 +27,11 @@ def _known(r: Any, value: Any) -> bool:
 
 
 def _cond(r: Any, pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
-    chosen = true_fn if _known(r, pred) else false_fn
+    if isinstance(pred, Tensor) and r.elements(twin := r.traced(pred)) is None:
+        r.rest(twin, EVERYWHERE)
+        chosen = true_fn
+    else:
+        chosen = true_fn if _known(r, pred) else false_fn
     with r:
         return chosen(*operands)
 
@@ -101,7 +105,13 @@ def _repeat_interleave(r: Any, input: Any, repeats: Any = None, dim: Any = None,
     return arranged(r, "repeat_interleave", torch.repeat_interleave, given, {**kwargs, "dim": dim}, False)
 
 
+def _is_left_aligned(r: Any, input: Any, mask: Any) -> bool:
+    """Whether an encoder may leave padding out: never, so that masked positions count as in training."""
+    return False
+
+
 RULES: dict[str, Callable[..., Any]] = {
+    "_nested_tensor_from_mask_left_aligned": _is_left_aligned,
     "bincount": _valued("bincount", torch.bincount),
     "cond": _cond,
     "while_loop": _while_loop,

@@ -82,6 +82,8 @@ def _permute(name: str) -> Callable[..., Any]:
         if name == "permute":
             given = kwargs.get("dims", dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)
             order = [d % rank for d in given]
+            if sorted(order) != list(range(rank)):
+                raise RuntimeError(f"permute({tuple(given)}) names not each of the {rank} dimensions once")
         elif name == "t":
             order = list(range(rank))[::-1]
         else:
@@ -105,6 +107,8 @@ def _expand(r: Any, input: Any, *sizes: Any, **_: Any) -> Any:
     spec = r.spec(input)
     old = (1,) * (len(given) - len(spec.shape)) + spec.shape
     shape = tuple(o if s == -1 else int(s) for s, o in zip(given, old, strict=True))
+    if any(o not in (1, s) for s, o in zip(shape, old, strict=True)):
+        raise RuntimeError(f"{spec.shape} cannot be expanded to {shape}")
     return laid(r, "expand", [input], (spec.reshaped(shape),), True)
 
 

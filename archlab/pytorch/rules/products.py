@@ -9,6 +9,7 @@ import torch
 
 from archlab.ir import TensorSpec
 from archlab.ops import Linear, MatMul
+from archlab.ops.pointwise import broadcast
 from archlab.pytorch.rules.common import NotCoveredError, counted, keep
 
 
@@ -28,6 +29,21 @@ def _matmul(r: Any, a: Any, b: Any, **_: Any) -> Any:
         if _is_sparse(sparse):
             return _sparse(r, a, b, sparse, other)
     return r.record("matmul", MatMul(), [a, b])
+
+
+def _bmm(r: Any, a: Any, b: Any, **_: Any) -> Any:
+    """Unlike `matmul`, it broadcasts nothing."""
+    left, right = r.spec(a).shape, r.spec(b).shape
+    if len(left) != 3 or len(right) != 3 or left[0] != right[0]:
+        raise RuntimeError(f"bmm takes two batches of as many matrices, got {left} and {right}")
+    return _matmul(r, a, b)
+
+
+def _vecdot(r: Any, a: Any, b: Any, dim: int = -1, **_: Any) -> Any:
+    """The product of two vectors for each place of the other dimensions, which broadcast."""
+    shape = broadcast(r.spec(a).shape, r.spec(b).shape)
+    made = r.spec(a).reshaped(tuple(size for i, size in enumerate(shape) if i != dim % len(shape)))
+    return counted(r, "vecdot", [a, b], (made,), (("mac", shape[dim]),))
 
 
 def _is_sparse(tensor: Any) -> bool:
@@ -117,7 +133,10 @@ def _einsum(r: Any, equation: Any, *operands: Any) -> Any:
     sizes: dict[str, int] = {}
     for term, operand in zip(terms, operands, strict=True):
         for letter, size in zip(term, r.spec(operand).shape, strict=True):
-            sizes[letter] = max(sizes.get(letter, 1), size)
+            known = sizes.get(letter, 1)
+            if 1 not in (known, size) and known != size:
+                raise RuntimeError(f"einsum {equation}: {letter} is both {known} and {size}")
+            sizes[letter] = size if known == 1 else known
     if not arrow:
         out = "".join(sorted(letter for letter in sizes if left.count(letter) == 1))
     alone = [letter for letter in sizes if letter not in out and left.count(letter) == 1]
@@ -158,7 +177,9 @@ RULES: dict[str, Callable[..., Any]] = {
     "matmul": _matmul,
     "__matmul__": _matmul,
     "mm": _matmul,
-    "bmm": _matmul,
+    "bmm": _bmm,
+    "vecdot": _vecdot,
+    "linalg_vecdot": _vecdot,
     "mv": _matmul,
     "dot": _matmul,
     "__rmatmul__": lambda r, a, b: _matmul(r, b, a),

@@ -19,6 +19,11 @@ def _interpolate(
     r: Any, input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *args: Any, **kwargs: Any
 ) -> Any:
     made = _resized(r.spec(input), size, scale_factor)
+    if mode == "area" and made is not None:  # torch calls the adaptive pool for it
+        from archlab.pytorch.rules.pools import RULES as POOLS
+
+        sides = made.shape[2:]
+        return POOLS[f"adaptive_avg_pool{len(sides)}d"](r, input, sides)
     if made is None or mode not in _TAPS:  # torch has its own words for what does not fit
         from archlab.pytorch.rules import by_meta
 
