@@ -71,6 +71,9 @@ SMALL: dict[str, Callable[[], Made]] = {
     "broadcast matmul": fed(Calls(lambda s, x: torch.matmul(x, s.w), w=(2, 3, 4, 5)), (3, 6, 4)),
     "bmm": fed(Calls(lambda s, x: torch.bmm(x, x.transpose(1, 2)), w=(3, 8)), (2, 5, 3)),
     "einsum": fed(Calls(lambda s, x: torch.einsum("bij,jk->bik", x, s.w), w=(3, 8)), (2, 5, 3)),
+    "einsum, no sum": fed(
+        Calls(lambda s, x: torch.einsum("bi,bj->bij", s.m0(x), x), nn.Linear(6, 6)), (2, 6)
+    ),
     "attention": fed(Calls(lambda s, x: f.scaled_dot_product_attention(x, x, x) * s.w, w=(1,)), (2, 4, 5, 8)),
     "attention, one head": fed(Calls(lambda s, x: f.scaled_dot_product_attention(x, x, x) * s.w, w=(1,)), (4, 5, 8)),
     "attention, wider values": fed(

@@ -55,6 +55,8 @@ def fvcore(seen: Seen, use: Use) -> Differences:
         times = 1 if name == "interpolate_nearest" else 4
         if len(use.made.shape) == 4:
             yield times * n_out, f"{times} per output element of {name.replace('_', ' ')}"
+    elif name == "einsum" and not use.macs:
+        yield n_out // 2, "half of each product of an einsum that sums nothing"
     elif use.macs and not (isinstance(op, (ops.Linear, *ops.CONVOLUTIONS)) or name == "einsum" or is_cell(use)):
         yield -use.macs, f"{use.name}: no rule"
 
@@ -91,6 +93,8 @@ def torchprofile(seen: Seen, use: Use) -> Differences:
         yield times * n_out, f"{times} per output element of {'a product' if times == 1 else 'interpolate bilinear'}"
     elif isinstance(op, ops.LocalResponseNorm):
         yield 3 * n_out, "3 per element of a local response norm: two products and an average pool"
+    elif _counted(op) == "einsum" and not use.macs:
+        yield n_out, "1 per product of an einsum that sums nothing"
     elif use.name == "leaky_relu":
         yield n_out, "1 per element of a leaky ReLU"
     elif _counted(op) == "grid_sample":
