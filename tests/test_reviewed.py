@@ -164,3 +164,44 @@ def test_a_failed_profile_says_that_it_is_incomplete(options: list[str], tmp_pat
 def test_an_exported_program_is_traced_as_it_was_exported() -> None:
     program = torch.export.export(nn.Linear(8, 8).eval(), (torch.zeros(2, 8),)).module()
     assert archlab.profile(program, torch.zeros(2, 8)).total.macs == 2 * 8 * 8
+
+
+def quantised(layer: nn.Module) -> nn.Module:
+    made: nn.Module = torch.ao.quantization.quantize_dynamic(
+        nn.Sequential(layer), {nn.LSTM, nn.GRU}, dtype=torch.qint8
+    )
+    return made
+
+
+MORE: dict[str, tuple[Callable[[], Any], list[Tensor], int]] = {
+    # two layers of four gates of 6 units, over 5 steps of 2 sequences
+    "a quantised LSTM": (
+        lambda: quantised(nn.LSTM(8, 6, 2)),
+        [torch.zeros(5, 2, 8)],
+        5 * 2 * 4 * 6 * (8 + 6 + 6 + 6),
+    ),
+    "a quantised GRU": (lambda: quantised(nn.GRU(8, 6)), [torch.zeros(5, 2, 8)], 5 * 2 * 3 * 6 * (8 + 6)),
+    "a product in 8 bits": (
+        lambda: torch._int_mm,
+        [torch.zeros(32, 32, dtype=torch.int8), torch.zeros(32, 32, dtype=torch.int8)],
+        32 * 32 * 32,
+    ),
+    # 7 + 2·1 - 3 + 1 places of 2 sequences, 4 channels of 3 taps of 3 channels
+    "a convolution, time first": (
+        lambda: lambda x, w, b: torch.conv_tbc(x, w, b, 1),
+        [torch.zeros(7, 2, 3), torch.zeros(3, 3, 4), torch.zeros(4)],
+        7 * 2 * 4 * 3 * 3,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MORE)
+def test_more_contractions_are_counted(name: str) -> None:
+    make, inputs, macs = MORE[name]
+    model = make()
+    profile = archlab.profile(model, *inputs)
+    assert (profile.total.macs, profile.uncounted) == (macs, {})
+    ran = model(*inputs)
+    made = [tuple(t.shape) for t in (ran[0] if isinstance(ran, tuple) else ran,)]
+    assert [profile.graph.output_specs[0].shape] == made

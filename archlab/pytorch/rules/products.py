@@ -39,6 +39,19 @@ def _bmm(r: Any, a: Any, b: Any, **_: Any) -> Any:
     return _matmul(r, a, b)
 
 
+def _int_mm(r: Any, a: Any, b: Any, **_: Any) -> Any:
+    """A product of 8-bit matrices, summed in 32 bits."""
+    (rows, inner), (_, columns) = r.spec(a).shape, r.spec(b).shape
+    return counted(r, "int_mm", [a, b], (TensorSpec((rows, columns), "int32"),), (("mac", inner),))
+
+
+def _conv_tbc(r: Any, input: Any, weight: Any, bias: Any, pad: int = 0) -> Any:
+    """A convolution over (time, batch, channels) with a weight (k, C_in, C_out)."""
+    (length, batch, _), (taps, c_in, c_out) = r.spec(input).shape, r.spec(weight).shape
+    made = r.spec(input).reshaped((length + 2 * pad - taps + 1, batch, c_out))
+    return counted(r, "conv_tbc", [input, weight, bias], (made,), (("mac", taps * c_in), ("add", 1)))
+
+
 def _vecdot(r: Any, a: Any, b: Any, dim: int = -1, **_: Any) -> Any:
     """The product of two vectors for each place of the other dimensions, which broadcast."""
     shape = broadcast(r.spec(a).shape, r.spec(b).shape)
@@ -178,6 +191,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "__matmul__": _matmul,
     "mm": _matmul,
     "bmm": _bmm,
+    "_int_mm": _int_mm,
+    "conv_tbc": _conv_tbc,
     "vecdot": _vecdot,
     "linalg_vecdot": _vecdot,
     "mv": _matmul,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from archlab.ir import TensorSpec
+from archlab.ops import Recurrent
 from archlab.pytorch.rules.common import counted
 from archlab.pytorch.spy import NAMES
 
@@ -111,7 +112,40 @@ _POINTWISE: dict[str, _Costs] = {
     "leaky_relu": {"cmp": 1, "mul": 1},
     "batch_norm2d": {"mul": 1, "add": 1},
 }
+
+
+def _recurrent(kind: str) -> Callable[..., Any]:
+    """`quantized_lstm(input, states, weights, ...)`: the same products as in floating numbers, of packed weights."""
+
+    def rule(
+        r: Any,
+        input: Any,
+        states: Any,
+        _weights: Any,
+        bias: bool,
+        layers: int,
+        _dropout: float,
+        _training: bool,
+        bidirectional: bool,
+        batch_first: bool = False,
+        **_: Any,
+    ) -> Any:
+        if isinstance(_weights, (tuple, torch.Tensor)):  # packed: (rows, steps, states, weights, ...)
+            raise r.unknown("a packed sequence in a quantised recurrent layer")
+        hidden = states if isinstance(states, (list, tuple)) else [states]
+        size = r.spec(hidden[0]).shape[-1]
+        op = Recurrent(kind, size, int(layers), bool(bias), bool(batch_first), bool(bidirectional))
+        spec = r.spec(input)
+        outputs = op.outputs(spec)
+        whole = tuple((name, int(formula)) for name, formula in op.arithmetic(outputs, spec).items())
+        return counted(r, f"quantized_{kind}", [input, *hidden], outputs, (), whole)
+
+    return rule
+
+
 RULES: dict[str, Callable[..., Any]] = {
+    "quantized_lstm": _recurrent("lstm"),
+    "quantized_gru": _recurrent("gru"),
     **{f"quantized::{name}": _pointwise(name, costs) for name, costs in _POINTWISE.items()},
     **{f"quantized::conv{rank}d": _conv(rank, False) for rank in (1, 2, 3)},
     **{f"quantized::conv{rank}d_relu": _conv(rank, True) for rank in (1, 2, 3)},
