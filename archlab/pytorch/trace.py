@@ -101,7 +101,7 @@ def _given(recorder: Recorder, value: Any, name: str) -> Any:
 def _untouched(walk: Walk, mode: str) -> Iterator[None]:
     """Put the model and the random states back as they were: torch's, Python's, and numpy's where it is in use."""
     state, drawn = torch.random.get_rng_state(), random.getstate()
-    numpy: Any = getattr(sys.modules.get("numpy"), "random", None)
+    numpy: Any = sys.modules.get("numpy.random")  # which numpy itself loads when somebody asks for it
     others = None if numpy is None else numpy.get_state()
     try:
         walk.train(mode == "training")
