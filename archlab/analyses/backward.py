@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from archlab.formula import Formula
-from archlab.ir import COMPLEX, Graph, Node, Ref, is_floating
+from archlab.ir import Graph, Node, Ref, is_floating, products_of
 
 Products = Mapping[str, Formula]
 """The products of one node's backward pass, by the operand whose gradient they give."""
@@ -28,9 +28,7 @@ def backward(graph: Graph) -> dict[str, Products]:
         handed.update(node.inputs[i] for i in operands if isinstance(i, int))
         products = node.op.gradients(outputs, *graph.input_specs(node))
         found[node.name] = {
-            p.operand: p.macs.each(COMPLEX) if outputs[0].dtype.startswith("complex") else p.macs
-            for p in products
-            if operands.intersection(p.of) and p.macs.value
+            p.operand: products_of(p.macs, outputs) for p in products if operands.intersection(p.of) and p.macs.value
         }
     return found
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -98,7 +99,7 @@ def show_partial(error: ArchlabError, words: list[str]) -> None:
         from archlab.report.views import completeness, profile_document
 
         ran, message = api.profile(error.partial), " ".join(str(error).split())
-        if {"--json", "--format=json", "json"} & set(words):
+        if "--json" in words or "--format=json" in words or ("--format", "json") in pairwise(words):
             import json
 
             print_text(json.dumps({**ran.to_dict(), "error": message}, indent=1, ensure_ascii=False) + "\n")

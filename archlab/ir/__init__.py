@@ -5,9 +5,9 @@ from archlab.ir.call import Call
 from archlab.ir.gradient import Gradient
 from archlab.ir.graph import Graph
 from archlab.ir.node import Node, Param, Ref, Source
-from archlab.ir.op import COMPLEX, MODES, OPERATION_CLASSES, Op
+from archlab.ir.op import COMPLEX, MODES, OPERATION_CLASSES, Op, products_of
 from archlab.ir.storage import Storage
-from archlab.ir.tensor import ITEM_BYTES, LARGEST, Shape, TensorSpec, is_floating, promoted, weight_dtype
+from archlab.ir.tensor import ITEM_BYTES, LARGEST, Shape, TensorSpec, is_complex, is_floating, promoted, weight_dtype
 
 __all__ = [
     "COMPLEX",
@@ -27,7 +27,9 @@ __all__ = [
     "Source",
     "Storage",
     "TensorSpec",
+    "is_complex",
     "is_floating",
+    "products_of",
     "promoted",
     "weight_dtype",
 ]

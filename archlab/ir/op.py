@@ -8,12 +8,17 @@ from typing import Any, ClassVar
 
 from archlab.formula import Formula
 from archlab.ir.gradient import Gradient
-from archlab.ir.tensor import Shape, TensorSpec
+from archlab.ir.tensor import Shape, TensorSpec, is_complex
 
 OPERATION_CLASSES = ("mac", "add", "mul", "div", "exp", "cmp")
 MODES = ("inference", "training")
 COMPLEX = ("complex", 4)
 """A multiply-accumulate of complex numbers is four of real ones."""
+
+
+def products_of(macs: Formula, outputs: tuple[TensorSpec, ...]) -> Formula:
+    """Return MACs as products of real numbers: of those that make complex ones each is four."""
+    return macs.each(COMPLEX) if outputs and is_complex(outputs[0].dtype) else macs
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,7 @@ class Op:
     def formulas(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
         """Return `arithmetic` for the elements' type: a product of complex numbers takes four."""
         counts = self.arithmetic(outputs, *inputs)
-        if outputs and outputs[0].dtype.startswith("complex") and "mac" in counts:
-            return {**counts, "mac": counts["mac"].each(COMPLEX)}
-        return counts
+        return {**counts, "mac": products_of(counts["mac"], outputs)} if "mac" in counts else counts
 
     def in_mode(self, mode: str) -> Op:
         """Return the op as it acts in inference or in training."""

@@ -25,7 +25,12 @@ LARGEST = 2**63 - 1
 
 def is_floating(dtype: str) -> bool:
     """Return whether a type name is a real or complex floating type."""
-    return "float" in dtype or dtype.startswith("complex")
+    return "float" in dtype or is_complex(dtype)
+
+
+def is_complex(dtype: str) -> bool:
+    """Return whether a type name is a complex one."""
+    return dtype.startswith("complex")
 
 
 _SIGNED = ("int8", "int16", "int32", "int64")
@@ -39,12 +44,12 @@ def promoted(a: str, b: str) -> str:
     """
     if a == b:
         return a
-    kinds = sorted((a, b), key=lambda dtype: (dtype.startswith("complex"), "float" in dtype, dtype != "bool"))
+    kinds = sorted((a, b), key=lambda dtype: (is_complex(dtype), "float" in dtype, dtype != "bool"))
     low, high = kinds
     wide_unsigned = any(dtype in ("uint16", "uint32", "uint64") for dtype in kinds) and "float" not in high
     if wide_unsigned or any("8_e" in dtype or dtype.startswith("q") for dtype in kinds):
         raise GraphError(f"{a} and {b} do not combine; cast one of them")
-    if high.startswith("complex"):
+    if is_complex(high):
         part = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
         low = part.get(low, low)
         wide = promoted(part[high], low) if is_floating(low) else part[high]

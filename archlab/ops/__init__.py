@@ -55,6 +55,12 @@ ALL: tuple[type[Op], ...] = (
 )
 BY_NAME: dict[str, type[Op]] = {op.__name__: op for op in ALL}
 CONVOLUTIONS: tuple[type[Op], ...] = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
+BY_RANK: dict[int, tuple[type[Op], type[Op]]] = {
+    1: (Conv1d, ConvTranspose1d),
+    2: (Conv2d, ConvTranspose2d),
+    3: (Conv3d, ConvTranspose3d),
+}
+"""The convolution and the transposed one over so many axes."""
 POOLS: tuple[type[Op], ...] = (MaxPool2d, AvgPool2d, GlobalAvgPool2d, AdaptiveAvgPool2d)
 NORMS: tuple[type[Op], ...] = (BatchNorm, GroupNorm, LayerNorm, RMSNorm, LocalResponseNorm)
 ACTIVATIONS: tuple[type[Op], ...] = (ReLU, GELU, Sigmoid)
@@ -63,6 +69,7 @@ __all__ = [
     "ACTIVATIONS",
     "ALL",
     "BY_NAME",
+    "BY_RANK",
     "CONVOLUTIONS",
     "GELU",
     "NORMS",

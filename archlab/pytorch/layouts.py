@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archlab.pytorch.spy import DTYPES, TracedTensor, traced_tensor
+from archlab.pytorch.spy import DTYPES, TracedTensor, tensors_of, traced_tensor
 
 Home = tuple[int, "tuple[int, ...] | None"]
 """The place among the tensors of the call of that in whose storage an output lies, -1 for a new one; its strides."""
@@ -24,7 +24,7 @@ def settled(r: Any, key: Any, func: Any, args: Any, kwargs: Any, made: Any) -> A
     where the rule put them.
     """
     several = isinstance(made, (tuple, list))
-    tensors = _tensors(args, kwargs)
+    tensors = tensors_of(args, kwargs)
     flat = [item for item in (made if several else (made,)) if type(item) is TracedTensor]
     if not flat or (key is None and not _lies_apart([*flat, *tensors])):
         return made
@@ -66,16 +66,6 @@ def _copy(r: Any, tensor: TracedTensor, strides: Any) -> TracedTensor:
     copy.strides, copy.guessed = strides, tensor.guessed
     copy.value = tensor.value
     return copy
-
-
-def _tensors(args: Any, kwargs: Any) -> list[Any]:
-    found = []
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found.extend(item for item in value if isinstance(item, Tensor))
-    return found
 
 
 class _UnsureError(Exception):

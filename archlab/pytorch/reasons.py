@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from archlab.formula import Formula
-from archlab.ir import Graph
+from archlab.ir import Graph, is_complex
 from archlab.ops import (
     AdaptiveAvgPool2d,
     Attention,
@@ -165,7 +165,7 @@ def _readings(
         if words:
             kept = (layer.formula for layer, told in said if besides or told is None)
             found.append((words, _sum([*kept, *(told[1] for _, told in said if told is not None)])))
-    if any(layer.outputs[0].dtype.startswith("complex") for layer in layers):
+    if any(is_complex(layer.outputs[0].dtype) for layer in layers):
         found.append((f"{counter} {_ONCE}", _sum(_plain(layer) for layer in layers)))
     if ours.value:
         for operator in MISSED.get(counter, {}).get(kind, ()):

@@ -14,14 +14,8 @@ from typing import Any, NamedTuple
 import torch
 
 from archlab.ir import Op, TensorSpec
-from archlab.pytorch.layouts import settled
+from archlab.pytorch.layouts import LARGEST, Home, settled
 from archlab.pytorch.spy import TracedTensor
-
-LARGEST = 2**15
-"""So many calls are remembered; then all are forgotten."""
-
-
-Home = tuple[int, tuple[int, ...] | None]
 
 
 class Recipe(NamedTuple):
@@ -52,7 +46,7 @@ def _looks(r: Any, rule: Any, func: Any, args: Any, kwargs: Any) -> tuple[Any, l
     """Return what a call looks like, to compare with others, and its tensors; None where elements matter."""
     key: list[Any] = [rule, func, torch.get_default_dtype()]
     tensors: list[Any] = []
-    for value in args:
+    for value in args:  # as `_enter` does, without a call for what most arguments are
         kind = type(value)
         if kind is TracedTensor:
             if value.known is not None and value.value is not None:
@@ -94,13 +88,7 @@ def answered(r: Any, rule: Callable[..., Any], args: Any, kwargs: Any, func: Any
     recipe = RECIPES.get(key)
     if recipe is not None:
         return r.repeat(recipe, tensors)
-    before, notes = len(r.steps), r.notes
-    made = rule(r, *args, **kwargs)
-    if func is not None:
-        made = settled(r, key, func, args, kwargs, made)
-    if r.notes == notes:  # what a rule notes beside its step, such as what it assumes, no recipe says
-        _remember(r, key, tensors, before, made)
-    return made
+    return _first(r, key, tensors, rule, args, kwargs, func)
 
 
 def alike(r: Any, key: Any, tensors: list[Any], rule: Callable[..., Any], args: Any) -> Any:
@@ -108,9 +96,17 @@ def alike(r: Any, key: Any, tensors: list[Any], rule: Callable[..., Any], args: 
     recipe = RECIPES.get(key)
     if recipe is not None:
         return r.repeat(recipe, tensors)
-    before = len(r.steps)
-    made = rule(r, *args)
-    _remember(r, key, tensors, before, made)
+    return _first(r, key, tensors, rule, args, {}, None)
+
+
+def _first(r: Any, key: Any, tensors: list[Any], rule: Callable[..., Any], args: Any, kwargs: Any, func: Any) -> Any:
+    """Return what a rule answers to the first call of its look, and remember how it was written down."""
+    before, notes = len(r.steps), r.notes
+    made = rule(r, *args, **kwargs)
+    if func is not None:
+        made = settled(r, key, func, args, kwargs, made)
+    if r.notes == notes:  # what a rule notes beside its step, such as what it assumes, no recipe says
+        _remember(r, key, tensors, before, made)
     return made
 
 

@@ -158,3 +158,14 @@ def _recorder_of(args: Any, kwargs: Any) -> Any:
                 if isinstance(item, TracedTensor):
                     return item.recorder
     raise RuntimeError("a traced call without a traced tensor")
+
+
+def tensors_of(args: Any, kwargs: Any) -> list[Tensor]:
+    """Return the tensors among the arguments of a call, those in its lists, too, in order."""
+    found = []
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.extend(item for item in value if isinstance(item, Tensor))
+    return found

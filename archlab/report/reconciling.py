@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archlab.analyses.conventions import largest
 from archlab.reconciliations import Reconciliation
 from archlab.report.numbers import human
 from archlab.report.table import Block, Column, Document, Heading, Table, Text
@@ -78,12 +79,10 @@ def _side_by_side(result: Reconciliation) -> Table:
 def _reasons(result: Reconciliation) -> Table:
     rows: list[list[object]] = []
     for tally in result.tallies:
-        for reason, count in tally.by_reason.items():
-            items = [item for item in tally.items if item.reason == reason]
-            largest = max(items, key=lambda item: abs(item.count))
-            rows.append(
-                [tally.convention.name, count, len(items), reason, f"{largest.layer}: {human(largest.count)}"]
-            )
+        for reason, items in tally.reasons.items():
+            most = largest(items)
+            count = sum(item.count for item in items)
+            rows.append([tally.convention.name, count, len(items), reason, f"{most.layer}: {human(most.count)}"])
     heads = (
         Column("convention", key="convention"),
         Column("adds", "count", exact=True, key="count"),

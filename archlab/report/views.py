@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archlab.analyses.conventions import Tally
+from archlab.analyses.conventions import Tally, largest
 from archlab.profiles import Profile
 from archlab.report.columns import Shaping, cost_table
 from archlab.report.numbers import human, in_bytes
@@ -38,10 +38,9 @@ def differences_table(tally: Tally) -> Table:
     ours = tally.convention.per_mac * tally.macs
     words = "MACs" if tally.convention.per_mac == 1 else f"{tally.convention.per_mac}·MACs"
     rows: list[tuple[object, ...]] = [(f"archlab: {words}", ours, None, "")]
-    for reason, count in tally.by_reason.items():
-        layers = [item for item in tally.items if item.reason == reason]
-        largest = max(layers, key=lambda item: abs(item.count))
-        rows.append((reason, count, len(layers), f"{largest.layer}: {largest.count:+,}"))
+    for reason, items in tally.reasons.items():
+        most = largest(items)
+        rows.append((reason, sum(item.count for item in items), len(items), f"{most.layer}: {most.count:+,}"))
     heads = (
         Column("what", key="reason"),
         Column(tally.unit, "count", exact=True, key="count"),

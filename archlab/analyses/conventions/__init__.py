@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from archlab.analyses.conventions import modules, operators, patches, published
 from archlab.analyses.conventions.seen import Seen
-from archlab.analyses.conventions.tally import FLOPS, MACS, Convention, Item, Tally
+from archlab.analyses.conventions.tally import FLOPS, MACS, Convention, Item, Tally, largest
 from archlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,4 +82,4 @@ def _complex(convention: Convention, seen: Seen) -> Iterator[Item]:
             yield Item(use.layer.name, -convention.per_mac * beside, "a product of complex numbers counts as one")
 
 
-__all__ = ["CONVENTIONS", "FLOPS", "MACS", "Convention", "Item", "Tally", "tallies", "tally"]
+__all__ = ["CONVENTIONS", "FLOPS", "MACS", "Convention", "Item", "Tally", "largest", "tallies", "tally"]

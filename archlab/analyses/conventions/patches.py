@@ -208,8 +208,8 @@ def calflops(seen: Seen) -> Iterator[Item]:
             if count:
                 reason = "a grouped transposed convolution, divided by its groups twice"
             yield Item(use.layer.name, count - use.macs, reason)
-        often = _times(seen, use)
-        if count and often != 1:
+        often = seen.calls[use.call].places if count else 1
+        if often != 1:
             yield Item(use.layer.name, (often - 1) * count, f"its module has {often} parents: counted {often} times")
 
 
@@ -228,7 +228,3 @@ def _calflops(use: Use) -> int:
     ):
         return int(prod(use.read.shape) * use.layer.inputs[1].shape[-1])
     return 0
-
-
-def _times(seen: Seen, use: Use) -> int:
-    return seen.calls[use.call].places if use.call >= 0 else 1

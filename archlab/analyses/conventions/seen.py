@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from archlab import ops
-from archlab.ir import COMPLEX, Call, Graph, Node, Op, TensorSpec
+from archlab.ir import COMPLEX, Call, Graph, Node, Op, TensorSpec, is_complex
 
 if TYPE_CHECKING:
     from archlab.profiles import Layer, Profile
@@ -79,7 +79,7 @@ class Use:
     @property
     def is_complex(self) -> bool:
         """Whether it makes complex numbers."""
-        return self.made.dtype.startswith("complex")
+        return is_complex(self.made.dtype)
 
     @property
     def read(self) -> TensorSpec:

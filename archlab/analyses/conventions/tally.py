@@ -21,6 +21,11 @@ class Item:
     reason: str
 
 
+def largest(items: Iterable[Item]) -> Item:
+    """Return the item of the largest difference."""
+    return max(items, key=lambda item: abs(item.count))
+
+
 Rule = Callable[["Seen"], Iterable[Item]]
 """What a tool counts differently from our MACs, layer by layer."""
 
@@ -30,7 +35,7 @@ class Convention:
     """A named set of rules: whose it is, the unit it prints, what it says in one sentence, and where it differs.
 
     A figure in FLOPs counts each MAC twice. `tool` is the distribution whose figure it reproduces, empty
-    where it is a publication's. `scale` divides the whole figure, for tools that print it for one sample.
+    where it is a publication's.
     """
 
     name: str
@@ -64,12 +69,17 @@ class Tally:
         return self.convention.per_mac * self.macs + sum(item.count for item in self.items)
 
     @property
+    def reasons(self) -> dict[str, list[Item]]:
+        """The differences by reason, the reason with the largest sum first."""
+        found: dict[str, list[Item]] = {}
+        for item in self.items:
+            found.setdefault(item.reason, []).append(item)
+        return dict(sorted(found.items(), key=lambda pair: -abs(sum(item.count for item in pair[1]))))
+
+    @property
     def by_reason(self) -> dict[str, int]:
         """The differences summed by reason, the largest first."""
-        sums: dict[str, int] = {}
-        for item in self.items:
-            sums[item.reason] = sums.get(item.reason, 0) + item.count
-        return dict(sorted(sums.items(), key=lambda pair: -abs(pair[1])))
+        return {reason: sum(item.count for item in items) for reason, items in self.reasons.items()}
 
     @property
     def by_layer(self) -> dict[str, int]:

@@ -34,7 +34,7 @@ from archlab.pytorch.rules import (
     scatter,
 )
 from archlab.pytorch.rules.names import FACTORIES, PLAIN, RANDOM
-from archlab.pytorch.spy import NAMES, TracedTensor
+from archlab.pytorch.spy import NAMES, TracedTensor, tensors_of
 
 _SUBJECTS = (
     elements,
@@ -156,16 +156,6 @@ def _set_nothing(recorder: Any, target: Tensor, value: Any) -> None:
     """Other attributes, such as `grad` or `requires_grad`, say nothing about the forward."""
 
 
-def _flat(args: Any, kwargs: Any) -> list[Tensor]:
-    found = []
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found.extend(item for item in value if isinstance(item, Tensor))
-    return found
-
-
 def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any) -> None:
     """Give a small tensor its elements where those of all that it is made of are known."""
     several = isinstance(made, (tuple, list)) and len(made) > 0
@@ -174,7 +164,7 @@ def _compute_values(recorder: Any, func: Any, args: Any, kwargs: Any, made: Any)
         return
     if not is_small(first.spec):
         return
-    tensors = _flat(args, kwargs)
+    tensors = tensors_of(args, kwargs)
     if not tensors or not all(_is_known(recorder, t) for t in tensors):
         return
     with torch._C.DisableTorchFunction():
@@ -220,7 +210,7 @@ def _real(value: Any, recorder: Any = None) -> Any:
 
 def _unruled(recorder: Any, func: Any, name: str, args: Any, kwargs: Any, below: bool) -> Any:
     """Answer a function without a rule: by the ATen calls it is made of, or by torch's shape alone."""
-    tensors = _flat(args, kwargs)
+    tensors = tensors_of(args, kwargs)
     rule = registry.find(name) if tensors or "::" in name else None
     if rule is not None:
         return own.custom(recorder, func, rule, args, kwargs)

@@ -9,13 +9,8 @@ import torch
 
 from archlab.ir import TensorSpec
 from archlab.ops import (
+    BY_RANK,
     BatchNorm,
-    Conv1d,
-    Conv2d,
-    Conv3d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    ConvTranspose3d,
     Dropout,
     GroupNorm,
     LayerNorm,
@@ -28,8 +23,7 @@ from archlab.pytorch.rules.common import NotCoveredError, arranged, as_tuple, co
 
 
 def _convolution(rank: int, transposed: bool) -> Callable[..., Any]:
-    kinds = {1: (Conv1d, ConvTranspose1d), 2: (Conv2d, ConvTranspose2d), 3: (Conv3d, ConvTranspose3d)}
-    kind: Any = kinds[rank][transposed]
+    kind: Any = BY_RANK[rank][transposed]
 
     def rule(
         r: Any, input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, *rest: Any, **more: Any

@@ -14,7 +14,7 @@ from archlab.ops import Concat, Flatten, Reshape
 from archlab.ops.general import Layout
 from archlab.pytorch.rules.assumed import EVERYWHERE, number_for_caller
 from archlab.pytorch.rules.names import COPIES, VIEWS
-from archlab.pytorch.spy import NAMES
+from archlab.pytorch.spy import NAMES, tensors_of
 
 
 def arranged(r: Any, name: str, func: Callable[..., Any], args: Any, kwargs: Any, shares: bool) -> Any:
@@ -194,13 +194,13 @@ def _setitem(r: Any, input: Any, index: Any, value: Any) -> None:
         "setitem", Layout("setitem", (twin.spec.shape,), tuple(r.spec(t).shape for t in tensors), "", True), tensors
     )
     if twin.value is not None:
-        from archlab.pytorch.rules import _flat, _guesses, _is_known, _real
+        from archlab.pytorch.rules import _guesses, _is_known, _real
 
-        if all(_is_known(r, t) for t in _flat((index, value), {})):
+        if all(_is_known(r, t) for t in tensors_of((index, value), {})):
             with torch._C.DisableTorchFunction():
                 twin.value[_real(index, r)] = _real(value, r)
             made.value = twin.value
-            twin.guessed = frozenset().union(*[_guesses(r, t) for t in _flat((twin, index, value), {})])
+            twin.guessed = frozenset().union(*[_guesses(r, t) for t in tensors_of((twin, index, value), {})])
     if twin is not input:
         r.overwrite(input)
     r.wrote(twin, made)

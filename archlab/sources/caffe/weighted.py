@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from archlab.errors import ReadError
 from archlab.ir import Ref
 from archlab.ops import (
+    BY_RANK,
     Add,
     BatchNorm,
-    Conv1d,
-    Conv2d,
-    Conv3d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    ConvTranspose3d,
     Elementwise,
     Embedding,
     Flatten,
@@ -27,12 +21,6 @@ from archlab.ops import (
 )
 from archlab.sources.caffe.layer import Layer, Refs, Rule, sizes_of
 
-CONVOLUTIONS: Mapping[int, tuple[Any, Any]] = {
-    1: (Conv1d, ConvTranspose1d),
-    2: (Conv2d, ConvTranspose2d),
-    3: (Conv3d, ConvTranspose3d),
-}
-
 
 def convolution(transposed: bool, depthwise: bool = False) -> Rule:
     """Return the rule of convolutions, which take one blob or several in turn."""
@@ -43,7 +31,7 @@ def convolution(transposed: bool, depthwise: bool = False) -> Rule:
         for x in inputs:
             shape = layer.spec(x).shape
             rank = len(shape) - 2
-            if rank not in CONVOLUTIONS or part.integer("axis", 1) != 1:
+            if rank not in BY_RANK or part.integer("axis", 1) != 1:
                 raise ReadError(f"a convolution over {len(shape)} dimensions has no rule")
             groups = shape[1] if depthwise else part.integer("group", 1)
             sizes: dict[str, Any] = {
@@ -53,7 +41,7 @@ def convolution(transposed: bool, depthwise: bool = False) -> Rule:
                 "dilation": sizes_of(part, "dilation", 1, rank),
             }
             bias = part.flag("bias_term", True)
-            kind = CONVOLUTIONS[rank][transposed]
+            kind: Any = BY_RANK[rank][transposed]
             op = kind(part.integer("num_output", 0), groups=groups, bias=bias, **sizes)
             made.append(layer.add(op, x, roles=("weight", "bias")[: 1 + bias]))
         return tuple(made)

@@ -7,12 +7,7 @@ from typing import Any
 
 from archlab.errors import ReadError
 from archlab.ops import (
-    Conv1d,
-    Conv2d,
-    Conv3d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    ConvTranspose3d,
+    BY_RANK,
     Counted,
 )
 from archlab.ops.windows import SAME_UPPER
@@ -28,17 +23,11 @@ from archlab.sources.onnx.common import (
 from archlab.sources.onnx.reading import Call, Reading
 from archlab.sources.onnx.tensors import Value
 
-CONVOLUTIONS: Mapping[int, tuple[Any, Any]] = {
-    1: (Conv1d, ConvTranspose1d),
-    2: (Conv2d, ConvTranspose2d),
-    3: (Conv3d, ConvTranspose3d),
-}
-
 
 def _conv(r: Reading, call: Call) -> list[Value]:
     x, weight, bias = call.input(0), call.input(1), call.optional(2)
     rank = len(x.spec.shape) - 2
-    if rank not in CONVOLUTIONS or len(weight.spec.shape) != rank + 2:
+    if rank not in BY_RANK or len(weight.spec.shape) != rank + 2:
         raise NotCoveredError
     kernel, strides = weight.spec.shape[2:], each_axis(call, "strides", rank, 1)
     dilations, groups = each_axis(call, "dilations", rank, 1), call.integer("group", 1)
@@ -55,7 +44,7 @@ def _conv(r: Reading, call: Call) -> list[Value]:
         padding = tuple(before)
         if tuple(before) != tuple(after) or min(before) < 0:
             x, padding = padded(r, call, x, before, after), (0,) * rank
-    kind = CONVOLUTIONS[rank][0]
+    kind: Any = BY_RANK[rank][0]
     roles, computed = roles_of(weight=weight, bias=bias)
     op = kind(weight.spec.shape[0], kernel, strides, padding, dilations, groups, bias is not None, tuple(computed))
     return r.emit(call, op, [x, *computed.values()], roles=roles)
@@ -64,7 +53,7 @@ def _conv(r: Reading, call: Call) -> list[Value]:
 def _conv_transpose(r: Reading, call: Call) -> list[Value]:
     x, weight, bias = call.input(0), call.input(1), call.optional(2)
     rank = len(x.spec.shape) - 2
-    if rank not in CONVOLUTIONS or len(weight.spec.shape) != rank + 2:
+    if rank not in BY_RANK or len(weight.spec.shape) != rank + 2:
         raise NotCoveredError
     kernel, strides = weight.spec.shape[2:], each_axis(call, "strides", rank, 1)
     dilations, groups = each_axis(call, "dilations", rank, 1), call.integer("group", 1)
@@ -77,7 +66,7 @@ def _conv_transpose(r: Reading, call: Call) -> list[Value]:
         asked = asked or tuple(size * s for size, s in zip(x.spec.shape[2:], strides, strict=True))
         return [_transposed_to(r, call, x, weight, bias, asked[-rank:], groups)]
     roles, computed = roles_of(weight=weight, bias=bias)
-    kind = CONVOLUTIONS[rank][1]
+    kind: Any = BY_RANK[rank][1]
     channels = weight.spec.shape[1] * groups
     cut = tuple(min(pair) for pair in zip(before, after, strict=True))
     op = kind(channels, kernel, strides, cut, extra, dilations, groups, bias is not None, tuple(computed))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archlab.errors import ReadError
-from archlab.ir import ITEM_BYTES, LARGEST, Ref, TensorSpec
+from archlab.ir import ITEM_BYTES, LARGEST, Ref, TensorSpec, is_complex
 from archlab.sources.onnx.slim import LEFT_OUT
 from archlab.sources.open_shapes import Open
 
@@ -87,7 +87,7 @@ def _held(tensor: Any, spec: TensorSpec) -> int | None:
     elements = sum(map(len, fields))
     if not elements and spec.numel:
         return None
-    if spec.dtype.startswith("complex"):
+    if is_complex(spec.dtype):
         elements //= 2
     return elements * ITEM_BYTES[spec.dtype]
 
