@@ -10,7 +10,6 @@ from torch.utils._pytree import tree_map
 
 from archlab.ir import Call, Graph, Node, Source
 from archlab.pytorch.recorder import Recorder, Step
-from archlab.pytorch.rules.experts import assumptions
 from archlab.pytorch.rules.gradients import detached_steps
 from archlab.pytorch.spy import TracedTensor
 
@@ -33,7 +32,7 @@ def assemble(recorder: Recorder, label: str, outputs: Any) -> Graph:
         tree_map(collect, outputs)
     names = _names(steps, [call[0].path for call in calls])
     sources = _Sources(names, steps, calls)
-    detached, assumed = detached_steps(recorder), assumptions(recorder)
+    detached, assumed = detached_steps(recorder), _assumptions(recorder)
     nodes, specs = [], {}
     for i, (name, step) in enumerate(zip(names, steps, strict=True)):
         _, _, _, op, inputs, weights, made = step
@@ -48,6 +47,22 @@ def assemble(recorder: Recorder, label: str, outputs: Any) -> Graph:
         "storages": lambda: storages.listed(lambda place: (names[place[0]], place[1])),
     }
     return Graph.assembled(label, tuple(nodes), returned, dict(recorder.params), specs, "traced", late)
+
+
+def _assumptions(r: Recorder) -> dict[int, str]:
+    """Return what is assumed of each step whose elements control flow, a shape or a grouped product rests on."""
+    found = {step: r.assumptions[step] for step in r.read_guesses}
+    todo, seen = list(r.read_choices), set(r.read_choices)
+    while todo:
+        step = todo.pop()
+        if step in r.assumptions:
+            found[step] = r.assumptions[step]
+            continue
+        for before, _ in r.steps[step].inputs:
+            if before not in seen:
+                seen.add(before)
+                todo.append(before)
+    return found
 
 
 class _Sources:
