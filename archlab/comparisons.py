@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
+from archlab.alignment import align
 from archlab.cost import METRICS
 from archlab.errors import UsageError, nearest
 from archlab.profiles import Layer, Profile
@@ -60,7 +60,7 @@ class Comparison:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The layers of all subjects, aligned to the base; inputs are left out."""
-        return tuple(Row(tuple(layers)) for layers in _align([_layers(p) for p in self.subjects]))
+        return tuple(Row(tuple(layers)) for layers in align([_layers(p) for p in self.subjects], _structure))
 
     @property
     def unchanged(self) -> bool:
@@ -126,49 +126,10 @@ def _metric(profile: Profile, metric: str) -> int:
     return value
 
 
+def _structure(layer: Layer) -> Hashable:
+    """Return what tells that two layers of different names are one: the op, and the shapes in and out."""
+    return layer.node.op, layer.input_shapes, layer.output_shapes
+
+
 def _layers(profile: Profile) -> list[Layer]:
     return [layer for layer in profile.layers if not layer.node.op.is_input]
-
-
-def _align(subjects: Sequence[list[Layer]]) -> list[list[Layer | None]]:
-    """Return rows of layers: the base's in order, each layer that it lacks behind its predecessor."""
-    absent: list[Layer | None] = [None] * len(subjects)
-    rows = [[layer, *absent[1:]] for layer in subjects[0]]
-    for column, layers in enumerate(subjects[1:], 1):
-        partner = _pairs(subjects[0], layers)
-        known = {(row[0] is not None, name): row for row in rows for name in _names(row)}
-        behind: dict[int, list[list[Layer | None]]] = {}
-        anchor = 0
-        for layer in layers:
-            name = partner.get(layer.name)
-            row = known.get((name is not None, name or layer.name))
-            if row is None:
-                row = absent.copy()
-                behind.setdefault(anchor, []).append(row)
-            else:
-                anchor = id(row)
-            row[column] = layer
-        rows = [*behind.get(0, []), *(new for row in rows for new in (row, *behind.get(id(row), [])))]
-    return rows
-
-
-def _names(row: list[Layer | None]) -> list[str]:
-    """Return the base's name of a row, or, where the base lacks it, the others'."""
-    named = row[:1] if row[0] is not None else row
-    return [layer.name for layer in named if layer is not None]
-
-
-def _pairs(base: list[Layer], other: list[Layer]) -> dict[str, str]:
-    """Return the base's name for each layer of the other that corresponds to one.
-
-    The same path is the same layer; what is left is matched in order where op, input and output
-    shapes are the same, so that renamed networks line up, too.
-    """
-    names = {layer.name for layer in base}
-    pairs = {layer.name: layer.name for layer in other if layer.name in names}
-    left = [[layer for layer in layers if layer.name not in pairs] for layers in (base, other)]
-    ours, theirs = ([(x.node.op, x.input_shapes, x.output_shapes) for x in layers] for layers in left)
-    for block in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
-        for i in range(block.size):
-            pairs[left[1][block.b + i].name] = left[0][block.a + i].name
-    return pairs

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archlab.errors import OutputError
-from archlab.report.files import write
+from archlab.files import write
 
 
 def test_a_file_is_replaced_as_a_whole_and_keeps_its_permissions(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ import archlab
 ROOT = Path(archlab.__file__).parent
 
 ROWS: dict[str, tuple[str, ...]] = {
-    "base": ("errors", "dims", "formula"),
+    "base": ("errors", "dims", "files", "formula"),
     "ir": ("ir",),
     "registry": ("registry",),
     "ops": ("ops",),
     "transform": ("transform",),
     "results": ("cost", "profiles", "analyses", "opinions", "verifications", "reconciliations"),
-    "compare": ("comparisons",),
+    "compare": ("alignment", "comparisons"),
+    "guard": ("guard",),
     "zoo": ("zoo",),
     "pytorch": ("pytorch",),
     "sources": ("sources",),
@@ -44,7 +45,8 @@ MAY: dict[str, set[str]] = {
     "zoo": {"ops", "transform"},
     "pytorch": {"results", "registry"},
     "sources": {"zoo", "transform"},
-    "report": {"compare"},
+    "guard": {"compare"},
+    "report": {"guard"},
     "api": {"compare", "registry"},
     "studies": {"api", "report", "zoo"},
     "cli": {"base"},

@@ -31,7 +31,7 @@ def emit(
     if output is None:
         print_text(text)
         return
-    from archlab.report.files import write
+    from archlab.files import write
 
     write(output, text)
     typer.echo(f"wrote {output}", err=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from archlab.errors import OutputError
-from archlab.report.files import write
+from archlab.files import write
 from archlab.report.formats import render
 from archlab.report.table import Document
 from archlab.studies.ablations import study as googlenet_ablations
