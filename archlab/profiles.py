@@ -88,6 +88,7 @@ class Layer:
             "train_only": self.node.train_only,
             **self.cost.to_dict(),
             "formula": str(self.formula),
+            "formulas": {kind: formula.substituted for kind, formula in self.formulas.items()},
             **_backward_data(self.cost, self.gradients),
         }
 

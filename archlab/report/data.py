@@ -32,6 +32,7 @@ def profile_frame(profile: Profile) -> pandas.DataFrame:
     for layer in profile.layers:
         row = layer.to_dict()
         operations = row.pop("operations")
-        row.pop("gradients", None)
+        for nested in ("formulas", "gradients"):
+            row.pop(nested, None)
         rows.append({**row, **operations})
     return pandas.DataFrame(rows)
