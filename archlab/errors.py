@@ -46,6 +46,12 @@ class ReadError(ArchlabError):
     exit_code = 3
 
 
+class BaselineError(ReadError):
+    """The baseline of a check is there and cannot be read."""
+
+    exit_code = 5
+
+
 class TraceError(ArchlabError):
     """A forward failed while it was traced; `partial` is the graph of what ran before, if anything did."""
 

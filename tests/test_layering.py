@@ -69,6 +69,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "pyarrow": ("sweep",),
     "onnx": ("sources.onnx",),
     "google": ("sources.onnx",),
+    "tomlkit": ("guard",),
     "typer": ("cli",),
 }
 """Where each package from outside may be imported; any other may be nowhere."""

@@ -59,7 +59,7 @@ def load(
     target = parse(text)
     asked: Sequence[Asked] = [_asked("@", target.input)] if target.input else []
     asked = [*asked, *(_asked("--input ", given) for given in inputs)]
-    if _names_model(target.source):
+    if names_model(target.source):
         from archlab.sources.models import load_model
 
         graph = load_model(target.source, asked, arguments or {}, mode or "inference")
@@ -91,7 +91,7 @@ def load_model(
     The arguments, and what is raised, are those of `load`.
     """
     target = parse(text)
-    if not _names_model(target.source) or target.ablations:
+    if not names_model(target.source) or target.ablations:
         return None
     from archlab.pytorch.trace import trace
     from archlab.sources.models import built
@@ -103,7 +103,8 @@ def load_model(
     return graph, Model(target.source, arguments or {}, args, kwargs)
 
 
-def _names_model(source: str) -> bool:
+def names_model(source: str) -> bool:
+    """Return whether a source names a model, which is built and traced, rather than a file or the zoo."""
     return ":" in source and not os.path.isfile(source)
 
 

@@ -1,0 +1,73 @@
+"""How the commands of the guard count a model of the config, and find the line that runs a layer of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archlab.guard.config import Config, Model
+    from archlab.guard.entry import Entry
+    from archlab.guard.findings import Check, Place, Verdict
+
+
+def count(model: Model) -> Entry:
+    """Return the counts of a model of the config, whose folder is the current one."""
+    from archlab import api
+    from archlab.guard.entry import Entry
+
+    graph = api.load(model.target, inputs=model.inputs, arguments=model.arguments, mode=model.mode)
+    profile = api.profile(graph, mode=model.mode, convention=model.convention, backward=model.backward)
+    return Entry.of(profile.to_dict(), model.target, model.arguments)
+
+
+def placed(check: Check, config: Config) -> Check:
+    """Return a check whose failures and warnings say where to look.
+
+    That is the line of the model's forward that runs the first layer which differs, where it lies in the
+    project; else the model's line in the config. The config's folder is the current one.
+    """
+    root = _root(config.path.parent)
+    return replace(check, verdicts=tuple(_placed(verdict, config, root) for verdict in check.verdicts))
+
+
+def _placed(verdict: Verdict, config: Config, root: Path) -> Verdict:
+    from archlab.guard.findings import Place
+
+    if not any(finding.level != "note" for finding in verdict.findings):
+        return verdict
+    model, difference = verdict.model, verdict.difference
+    first = difference.first if difference else None
+    place = _line(model, first.new.name, root) if model and first and first.new else None
+    if place is None:
+        place = Place(config.path.relative_to(root).as_posix(), max(1, model.line if model else 1))
+    return replace(verdict, findings=tuple(replace(finding, place=place) for finding in verdict.findings))
+
+
+def _line(model: Model, layer: str, root: Path) -> Place | None:
+    """Return the line that runs a layer of a model, None where no file of the project does."""
+    from archlab import api
+    from archlab.guard.findings import Place
+    from archlab.sources.target import names_model
+
+    if not names_model(model.target):
+        return None
+    from archlab.pytorch.lines import definition, noting_lines
+
+    with noting_lines(root):
+        graph = api.load(model.target, inputs=model.inputs, arguments=model.arguments, mode=model.mode)
+    source = next((node.source for node in graph.nodes if node.name == layer), None)
+    places = [(source.file, source.line)] if source and source.file else []
+    defined = definition(model.target)
+    places += [defined] if defined else []
+    for file, line in places:
+        path = Path(file).resolve()
+        if path.is_relative_to(root):
+            return Place(path.relative_to(root).as_posix(), line)
+    return None
+
+
+def _root(folder: Path) -> Path:
+    """Return the folder of the repository that a folder lies in, or the folder itself."""
+    return next((place for place in (folder, *folder.parents) if (place / ".git").exists()), folder)
