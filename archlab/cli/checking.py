@@ -8,7 +8,7 @@ from contextlib import chdir
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -104,7 +104,8 @@ def check(
     else:
         write(output, text)
         typer.echo(f"wrote {output}", err=True)
-    _tell_github(result, rendered(CheckFormat.markdown), endings)
+    plain = format is CheckFormat.terminal and output is None
+    _tell_github(result, rendered(CheckFormat.markdown), endings, sys.stdout if plain else sys.stderr)
     finish(result.exit_code != 0, result.exit_code)
 
 
@@ -145,12 +146,15 @@ def _render(
     return render(document, format.value, exact, result.to_dict, to_screen)
 
 
-def _tell_github(result: Check, markdown: str, files: dict[str, CheckFormat]) -> None:
-    """Write annotations, the step summary and the outputs where GitHub's environment asks for them."""
+def _tell_github(result: Check, markdown: str, files: dict[str, CheckFormat], stream: TextIO) -> None:
+    """Write annotations, the step summary and the outputs where GitHub's environment asks for them.
+
+    A runner reads annotations from both streams; they go where they do not mix with a result for a program.
+    """
     from archlab.report import github
 
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stderr.write(github.annotations(result))  # read there, too, and standard output stays the result's
+        stream.write(github.annotations(result))
     written = {format.value: name for name, format in files.items()}
     for variable, text in (
         ("GITHUB_STEP_SUMMARY", github.summary(markdown)),
@@ -158,8 +162,8 @@ def _tell_github(result: Check, markdown: str, files: dict[str, CheckFormat]) ->
     ):
         if path := os.environ.get(variable):
             try:
-                with open(path, "a", encoding="utf-8") as stream:
-                    stream.write(text)
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(text)
             except OSError as error:
                 raise OutputError(f"cannot write {path} (${variable}): {error.strerror}") from None
 

@@ -58,12 +58,14 @@ def init(
     """Write archlab.toml, which says what to guard: the models named."""
     from archlab.cli.counting import count
     from archlab.files import write
-    from archlab.guard.config import CONFIG_FILE, Model
+    from archlab.guard.config import CONFIG_FILE, PYPROJECT, Model, read_config
     from archlab.guard.writing import named, new_config, room_of
 
     room = None if budget is None else room_of(budget)
     if Path(CONFIG_FILE).exists() and not force:
         raise UsageError(f"{CONFIG_FILE} is there already; add a [[model]] to it, or replace it with --force")
+    if Path(PYPROJECT).is_file() and read_config(Path(PYPROJECT)) is not None and not force:
+        raise UsageError(f"{PYPROJECT} has [tool.archlab] already; add a [[tool.archlab.model]], or use --force")
     arguments = constructor_arguments(arg or [])
     mode = Mode.training if backward else mode
     twice = next((target for target in targets if targets.count(target) > 1), None)

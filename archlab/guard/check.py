@@ -111,7 +111,7 @@ def _against_lock(verdict: Verdict, fail: Limits, warn: Limits, accept: Accept) 
     assert entry is not None
     command = accept.lock(verdict.name)
     if locked is None:
-        return [_found("fail", "missing", f"{accept.locked} has no {verdict.name!r}", accept=command)]
+        return [_found("fail", "missing", f"{accept.locked} has no entry for {verdict.name!r}", accept=command)]
     difference = verdict.difference
     if difference is None:
         ways = [
