@@ -62,6 +62,8 @@ PACKAGE = {
     "models/nets.py": "raise SystemExit('nobody runs this')\nclass Net:  # <- Net\n    pass\n",
     "models/inner/__init__.py": "from ..nets import Net as Up\nfrom . import deep\nfrom .deep import Deep, make\n",
     "models/inner/deep.py": "class Deep:  # <- Deep\n    pass\n\ndef make():  # <- make\n    return Deep()\n",
+    "models/beyond.py": "from .nets import Net as Near\nfrom ...nets import Net as Far  # <- beyond\n",
+    "hf.py": "llama = 3\n",
     "plain/module.py": "Net = 1  # <- plain\n",
     "round.py": "from again import Net\n",
     "again.py": "from round import Net  # <- round\n",
@@ -88,6 +90,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("models.inner:Up", "models/nets.py", "Net"),
         ("models.inner:make", "models/inner/deep.py", "make"),
         ("plain.module:Net", "plain/module.py", "plain"),
+        ("models.beyond:Near", "models/nets.py", "Net"),
+        ("models.beyond:Far", "models/beyond.py", "beyond"),
         ("main.py:Renamed", "models/nets.py", "Net"),
         ("./main.py:Plain", "plain/module.py", "plain"),
         ("main.py:Far", "main.py", "far"),
@@ -130,6 +134,8 @@ def test_names_that_import_each_other_come_to_an_end(project: Path) -> None:
         "wrong.py:Net",
         "null.py:Net",
         "nested.py:Net",
+        "deep.py:Net",
+        "nu\0ll.py:Net",
         "math:sqrt",
         "sys:exit",
         "models/nets:Net",
@@ -139,6 +145,7 @@ def test_where_no_code_says_it_there_is_none(project: Path, target: str) -> None
     (project / "wrong.py").write_text("class Net(:\n", encoding="utf-8")
     (project / "null.py").write_text("class Net: pass\0\n", encoding="utf-8")
     (project / "nested.py").write_text("x = " + "(" * 5000 + ")" * 5000 + "\nNet = 3\n", encoding="utf-8")
+    (project / "deep.py").write_text("x = " + "-" * 100_000 + "1\nNet = 3\n", encoding="utf-8")
     assert definition(target) is None
 
 

@@ -5,10 +5,12 @@ Every line that is expected is found by a mark in the text of the model, ``# <- 
 
 from __future__ import annotations
 
+import colorsys
 import contextvars
 import dataclasses
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -195,19 +197,21 @@ def test_a_folder_without_any_of_the_code_changes_nothing(net: Path, tmp_path: P
 def test_a_folder_may_be_relative_or_reached_through_a_link(
     net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
-    (tmp_path / "real").mkdir()
-    for file in (net, net.with_name("helpers.py")):
-        file.rename(tmp_path / "real" / file.name)
-    monkeypatch.chdir(tmp_path / "real")
-    with noting_lines("."):
-        here = lines(archlab.load("./net.py:Net", inputs=IMAGE))
-    assert here["relu"] == marked(tmp_path / "real" / "net.py", "relu")
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real, target_is_directory=True)
+    net.rename(real / "net.py")
+    monkeypatch.syspath_prepend(tmp_path)  # the helper stays outside
+
+    def stem(folder: Path | str, target: str) -> tuple[str, int]:
+        with noting_lines(folder):
+            return lines(archlab.load(f"{target}:Net", inputs=IMAGE))["stem"]
+
+    monkeypatch.chdir(real)
+    here = marked(real / "net.py", "stem's caller")
+    assert stem(".", "./net.py") == stem("../link", "../real/net.py") == stem(real, "net.py") == here
     monkeypatch.chdir(tmp_path)
-    sys.modules.pop("helpers")
-    with noting_lines(tmp_path / "real"):
-        linked = lines(archlab.load("link/net.py:Net", inputs=IMAGE))
-    assert linked["relu"] == marked(tmp_path / "link" / "net.py", "relu")
+    assert stem(real, "link/net.py") == stem(link, "link/net.py") == marked(link / "net.py", "stem's caller")
 
 
 def test_a_library_in_a_wrapper_stands_where_the_project_calls_it(tmp_path: Path) -> None:
@@ -226,32 +230,53 @@ def test_a_library_in_a_wrapper_stands_where_the_project_calls_it(tmp_path: Path
     assert set(found.values()) == {("", 0), marked(wrapper, "wrapper")}
 
 
-@pytest.mark.parametrize("place", ["env/lib/python3.11/site-packages", "env/dist-packages"])
-def test_packages_installed_within_the_folder_are_not_of_it(net: Path, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("place", ["env/lib/python3.11/site-packages", "env/dist-packages", "env/lib"])
+def test_packages_installed_within_the_folder_are_not_of_it(
+    net: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packages = tmp_path / place
     packages.mkdir(parents=True)
     net.with_name("helpers.py").rename(packages / "helpers.py")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(packages)
-        with noting_lines(tmp_path):
-            within = lines(archlab.load(f"{net}:Net", inputs=IMAGE))
-        with noting_lines():
-            anywhere = lines(archlab.load(f"{net}:Net", inputs=IMAGE))
-        with noting_lines(packages):  # but whoever names them wants them
-            named = lines(archlab.load(f"{net}:Net", inputs=IMAGE))
-    assert within["stem"] == marked(net, "stem's caller")
-    assert anywhere["stem"] == named["stem"] == marked(packages / "helpers.py", "stem")
-
-
-def test_the_library_of_the_environment_is_not_of_the_folder(
-    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "env" / "lib").mkdir(parents=True)
-    net.with_name("helpers.py").rename(tmp_path / "env" / "lib" / "helpers.py")
-    monkeypatch.syspath_prepend(tmp_path / "env" / "lib")
+    monkeypatch.syspath_prepend(packages)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
     with noting_lines(tmp_path):
-        assert lines(archlab.load(f"{net}:Net", inputs=IMAGE))["stem"] == marked(net, "stem's caller")
+        within = lines(archlab.load(f"{net}:Net", inputs=IMAGE))
+    with noting_lines():
+        anywhere = lines(archlab.load(f"{net}:Net", inputs=IMAGE))
+    assert within["stem"] == marked(net, "stem's caller")
+    assert anywhere["stem"] == marked(packages / "helpers.py", "stem")
+
+
+@pytest.mark.parametrize("place", ["env/lib/python3.11/site-packages/mine", "env/lib/mine"])
+def test_a_folder_that_is_itself_installed_is_looked_into(
+    net: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / place
+    mine.mkdir(parents=True)
+    net.rename(mine / "net.py")
+    monkeypatch.syspath_prepend(tmp_path)  # the helper stays outside
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
+    with noting_lines(mine):
+        found = lines(archlab.load(f"{mine / 'net.py'}:Net", inputs=IMAGE))
+    assert found["stem"] == marked(mine / "net.py", "stem's caller")
+
+
+def test_code_of_python_itself_is_passed_over_but_not_the_packages_beside_it(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with noting_lines():
+        graph = archlab.trace(lambda x: colorsys.rgb_to_yiq(x, x, x)[0], TensorSpec((2, 3)))  # <- colours
+    ran = {lines(graph)[node.name] for node in graph.nodes if not (node.op.is_input or node.op.is_kept)}
+    assert ran == {marked(__file__, "colours")}
+
+    packages = tmp_path / "python" / "site-packages"
+    packages.mkdir(parents=True)
+    net.with_name("helpers.py").rename(packages / "helpers.py")
+    monkeypatch.syspath_prepend(packages)
+    monkeypatch.setattr(sysconfig, "get_path", {"stdlib": str(tmp_path / "python")}.__getitem__)
+    with noting_lines():
+        found = lines(archlab.load(f"{net}:Net", inputs=IMAGE))
+    assert found["stem"] == marked(packages / "helpers.py", "stem")
 
 
 def test_a_model_without_code_of_its_own_has_no_line_rather_than_that_of_who_traces_it() -> None:

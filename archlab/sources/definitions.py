@@ -66,9 +66,9 @@ def _imported(module: _Module, node: ast.ImportFrom, name: str, left: int) -> tu
     if not left:
         return None
     parts = module.package.split(".") if node.level else []
-    parts = parts[: len(parts) - node.level + 1]
-    if node.level and not all(parts):
+    if node.level > len(parts):
         return None
+    parts = parts[: len(parts) - node.level + 1]
     other = _found(".".join([*parts, *([node.module] if node.module else [])]), module.folders)
     return None if other is None else _defined(other, name, left - 1)
 
@@ -130,7 +130,7 @@ def _found(name: str, folders: tuple[str, ...]) -> _Module | None:
         places = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
         if places is None and i + 1 < len(parts):
             return None
-    if spec is None or not spec.has_location or not str(spec.origin).endswith(".py"):
+    if spec is None or not str(spec.origin).endswith(".py"):
         return None
     package = name if places is not None else name.rpartition(".")[0]
     return _Module(os.path.abspath(str(spec.origin)), package, folders)
