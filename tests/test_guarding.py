@@ -106,14 +106,17 @@ def test_a_ci_that_is_switched_off_is_none(run: Run, folder: Path, monkeypatch: 
 
 def test_init_writes_what_was_asked_for(run: Run, folder: Path) -> None:
     asked = ("nin-cifar10", "--input", "8x3x32x32", "--mode", "training")
-    shown = run("init", *asked, "--arg", "num_classes=7")
+    shown = run("init", *asked, "--arg", "colour=7")
     assert shown.code == 2  # the zoo takes no such argument, and nothing was written
     assert not (folder / "archlab.toml").exists()
     assert run("init", *asked, "--convention", "fvcore").code == 2  # fvcore counts inference
-    shown = run("init", *asked)
+    shown = run("init", *asked, "--arg", "num_classes=7")
     assert shown.out.splitlines()[-1] == "wrote archlab.toml; next: archlab lock"
     model = {"name": "nin-cifar10", "target": "nin-cifar10", "input": "8x3x32x32", "mode": "training"}
-    assert tomllib.loads((folder / "archlab.toml").read_text()) == {"model": [model]}
+    (read,) = tomllib.loads((folder / "archlab.toml").read_text())["model"]
+    assert read == {**model, "arguments": {"num_classes": 7}}
+    assert run("lock").code == 0
+    assert run("check").code == 0
     assert run("init", "naive", "--convention", "fvcore", "--force").code == 0
     model = {"name": "naive", "target": "naive", "convention": "fvcore"}
     assert tomllib.loads((folder / "archlab.toml").read_text()) == {"model": [model]}
