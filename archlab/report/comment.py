@@ -47,12 +47,12 @@ def capped(text: str, most: int, size: Callable[[str], int] = len) -> str:
         opened = (f"{fence}\n" if fence else "") + "\n</details>\n" * depth + f"\n{TRUNCATED}\n"
         if used + size(opened) > most:
             break
-        if _may_end(lines, number):
+        if fence or _may_end(lines, number):
             kept, end = number, opened
     return "".join(lines[:kept]) + (end or f"\n{TRUNCATED}\n")
 
 
 def _may_end(lines: list[str], number: int) -> bool:
-    """Return whether markdown may end behind so many lines: not in a table's head nor within a summary."""
+    """Return whether markdown may end behind so many lines: not in a table's head, before a summary, at a break."""
     line, following = lines[number - 1], lines[number] if number < len(lines) else ""
-    return line != "<details>\n" and not following.startswith(("| ---", "<summary>"))
+    return line != "<details>\n" and not line.endswith("\\\n") and not following.startswith(("| ---", "<summary>"))

@@ -24,7 +24,7 @@ def _block(block: Block, exact: bool) -> str:
     if isinstance(block, Table):
         return _table(block, exact)
     if isinstance(block, Heading):
-        return f"{'#' * block.level} {plain(_line(block.text))}"
+        return f"{'#' * block.level} {block.text}"
     if isinstance(block, Details):
         # Without the blank lines GitHub would read what is inside as HTML.
         inside = "\n\n".join(_block(inner, exact) for inner in block.blocks)

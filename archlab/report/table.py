@@ -60,7 +60,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Heading:
-    """A section title."""
+    """A section title, in markdown."""
 
     text: str
     level: int = 2
