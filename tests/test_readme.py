@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import sympy
 from conftest import Outcome
 
 import archlab
+from archlab.guard.config import config_of
 from archlab.report.reconciling import reconciliation_document
 from archlab.report.terminal import render
 
@@ -80,3 +84,38 @@ def test_its_figures_of_counters_are_those_of_verify(tool: str) -> None:
     counts = {count.name: count.total for count in archlab.verify("googlenet-torchvision", counters=()).counters}
     shown = f"{2 * counts[tool]:,}" if tool == "torch" else f"{counts[tool]:,}"
     assert shown in TEXT
+
+
+def guard_session() -> tuple[str, list[tuple[str, str]]]:
+    """Return the file that the session about the guard begins with, and its commands, each with what it prints."""
+    (block,) = [text for text in blocks("text") if text.startswith("$ archlab init")]
+    steps = [step.partition("\n") for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return blocks("py")[0], [(command, shown) for command, _, shown in steps]
+
+
+def test_its_session_with_the_guard_goes_from_init_to_red_and_back_to_green(tmp_path: Path) -> None:
+    text, steps = guard_session()
+    (tmp_path / "net.py").write_text(text, encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "GITHUB_ACTIONS")}
+    path = f"{tmp_path / 'bin'}{os.pathsep}{kept['PATH']}"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "archlab").write_text(f'#!/bin/sh\nexec {sys.executable} -m archlab "$@"\n')
+    (tmp_path / "bin" / "archlab").chmod(0o755)
+    environment = {**kept, "PATH": path, "PYTHONPATH": str(ROOT)}
+    codes = []
+    for command, shown in steps:
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.stdout == shown, command
+        codes.append((command.split()[1], done.returncode))
+    checks = [code for word, code in codes if word == "check"]
+    assert checks == [0, 1, 0]
+    assert all(code == 0 for word, code in codes if word != "check")
+
+
+def test_its_config_of_the_guard_is_one() -> None:
+    (text,) = blocks("toml")
+    config = config_of(text, Path("archlab.toml"))
+    assert config is not None
+    assert config.budget("resnet50").fail.limits["macs"].most == 33 * 10**9

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from archlab.guard.lock import Lock
 
 STALE = 5
+_SAID = 2
+"""How many changes of a model are said one by one."""
 ConfigOption = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="The config; else the nearest archlab.toml or pyproject.toml."),
@@ -180,8 +182,9 @@ def _said(before: Lock, after: Lock) -> list[str]:
             continue
         difference = Difference(old, entry)
         changes = [f"{WORDS.get(m, m)} {grown(a, b)}" for m, (a, b) in difference.totals.items() if a != b]
+        more = f" and {len(changes) - _SAID} other counts" if len(changes) > _SAID else ""
         first = f"; first at {difference.first.name}" if difference.first else ""
-        lines.append(f"{name}: {', '.join(changes) or 'the same totals, other layers'}{first}")
+        lines.append(f"{name}: {', '.join(changes[:_SAID]) or 'the same totals, other layers'}{more}{first}")
     return lines
 
 
