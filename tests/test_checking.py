@@ -19,9 +19,9 @@ from archlab.guard.config import Model
 from archlab.guard.entry import Entry, Row
 from archlab.guard.findings import Check, Finding, Verdict
 from archlab.report import html, latex, markdown, terminal
-from archlab.report.changes import movers
+from archlab.report.changes import accepting, movers
 from archlab.report.checking import check_document, verdict_of
-from archlab.report.comment import LONGEST, capped, comment, marker
+from archlab.report.comment import LONGEST, TRUNCATED, capped, comment, marker
 from archlab.report.data import render_csv
 from archlab.report.table import Block, Column, Details, Document, Heading, Table, Text
 
@@ -127,6 +127,18 @@ def test_movers_that_are_not_shown_are_summed_up(top: int) -> None:
         assert len(table.rows) <= top + 1
 
 
+def test_the_layers_that_moved_are_those_of_what_fails() -> None:
+    limits = config('[budget.googlenet]\nparams = "<= 7M"\ngrowth = "+1%"\n')
+    check = checked(
+        limits, {"googlenet": entry(widened("inception_4e/5x5_reduce"))}, {"googlenet": entry("googlenet")}
+    )
+    text = terminal.render(check_document(check, "archlab check"), width=80)
+    assert "fails: params 7,002,281 is 2,281 over the budget of 7,000,000" in text
+    assert "params, the largest changes first" in text
+    assert re.search(r"^inception_4e/5x5 .* \+3,200$", text, re.MULTILINE)  # 128 filters of 5·5, one channel more
+    assert re.search(r"^inception_4e/5x5_reduce .* \+529$", text, re.MULTILINE)  # 528 channels and a bias
+
+
 def test_a_layer_that_is_new_and_one_that_is_gone_are_said_to_be() -> None:
     plain, bare = entry("googlenet"), entry("googlenet+no_lrn")
     for now, locked, word, absent in ((bare, plain, "gone", "now   "), (plain, bare, "new", "locked")):
@@ -165,6 +177,15 @@ def test_what_has_no_exact_count_is_shown_on_a_terminal_too() -> None:
     assert "aten::foo (3×)" in text
 
 
+def test_how_a_model_was_counted_is_said_in_full() -> None:
+    inputs = {"ids": "1x128:int64", "mask": "1x128"}
+    way = Entry("m:f", inputs, "training", "fvcore", costing(5).total, arguments={"width": "2"}, backward=True)
+    (table, *_) = check_document(Check((Verdict("a", Model("a", "m:f"), way, way),)), "archlab check").tables[1:]
+    assert table.rows == [
+        ("a", "m:f(width=2)", "ids=1x128:int64, mask=1x128", "training, with the backward pass", "fvcore")
+    ]
+
+
 # ---- the command that accepts ---------------------------------------------------------------------
 
 
@@ -189,6 +210,14 @@ def test_one_command_accepts_all_that_fails_of_a_model(budgets: str, command: st
     check = checked(config(budgets), now, {"googlenet": entry("googlenet")})
     lines = terminal.render(check_document(check, "archlab check")).splitlines()
     assert [line for line in lines if line.startswith("archlab ")] == [command]
+
+
+def test_a_budgets_command_serves_both_whichever_is_found_first() -> None:
+    lock, budgets = (Finding("fail", kind, "grew", "macs", kind, 1) for kind in ("growth", "budget"))
+    for findings in ((lock, budgets), (budgets, lock)):
+        assert accepting(verdict("a", 5, 6, *findings)) == "budget"
+    assert accepting(verdict("a", 5, 6, lock, Finding("warn", "budget", "over", "params", "budget"))) == "growth"
+    assert accepting(verdict("a", 5, 6, Finding("fail", "error", "no"))) == ""
 
 
 def test_a_command_longer_than_the_screen_is_not_broken() -> None:
@@ -346,6 +375,13 @@ def test_a_table_of_any_names_has_its_rows_and_cells(names: list[str]) -> None:
     assert page.count("<td") == 2 * len(names)
 
 
+@pytest.mark.parametrize("name", ["`a`", "a`", "``", "a``b`c", "*a*", "<b>", "a|b"])
+def test_a_name_is_shown_as_code(name: str) -> None:
+    page = Words(GITHUB.render(markdown.render(Document("", (Table((Column("x", code=True),), [(name,)]),)))))
+    assert page.text.split() == ["x", name]
+    assert "code" in page.tags
+
+
 def test_names_of_models_and_layers_are_no_markdown() -> None:
     name = "<img src=x>|`*_a_*`\n# b"
     rows = (Row(f"{name}/conv", "Conv2d", "1x1", {"macs": 6}),)
@@ -406,7 +442,8 @@ def well_formed(text: str) -> bool:
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     rows = all(len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1 for table in tables)
     heads = all(re.search(r"^\| ---", table, re.MULTILINE) for table in tables)
-    return page.open == [] and rows and heads and text.count("<details>") == text.count("</details>")
+    folds = len(re.findall("^<summary>", text, re.MULTILINE)) == len(re.findall("^</details>", text, re.MULTILINE))
+    return page.open == [] and rows and heads and folds
 
 
 BLOCKS: st.SearchStrategy[Block] = st.recursive(
@@ -417,6 +454,23 @@ BLOCKS: st.SearchStrategy[Block] = st.recursive(
     lambda inner: st.builds(lambda blocks: Details("More", tuple(blocks)), st.lists(inner, min_size=1, max_size=4)),
     max_leaves=12,
 )
+
+
+def test_markdown_may_be_cut_anywhere() -> None:
+    code = Text("```\ninner\n```\nmore\n<details>", code=True)
+    inner = (Text("one: a\ntwo: b\nthree: c", plain=True), Table(INNER.columns, [("n", 5)] * 3), code)
+    whole = markdown.render(Document("T", (*inner, Details("More", (*inner, Details("Most", inner))), *inner)))
+    assert well_formed(whole)
+    for most in range(len(TRUNCATED) + 10, len(whole)):
+        text = capped(whole, most)
+        assert len(text) <= most
+        assert text.endswith(f"\n{TRUNCATED}\n")
+        assert well_formed(text), text
+        kept = text.removesuffix(f"\n{TRUNCATED}\n")
+        page = Words(GITHUB.render(text))
+        assert "\\" not in page.text
+        assert page.text.count("**") == page.text.count("| ---") == page.text.count("</") == 0
+        assert kept.count("<summary>") == len(re.findall("^<details>\n<summary>", kept, re.MULTILINE))
 
 
 @given(st.lists(BLOCKS, max_size=8), st.integers(300, 900))

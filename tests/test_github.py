@@ -82,7 +82,7 @@ def test_more_models_than_github_shows_are_named_in_the_last_annotation() -> Non
     assert lines[-1][1]["title"] == "archlab: 5 more models"
     assert lines[-1][2] == "m9, m10, m11, m12, m13"
     ten = Check(many.verdicts[:10])
-    assert len(github.annotations(ten).splitlines()) == 10
+    assert [taken_apart(line)[2] for line in github.annotations(ten).splitlines()] == ["grew"] * 10
 
 
 def read_outputs(text: str) -> dict[str, str]:
@@ -162,3 +162,5 @@ def test_what_only_warns_beside_what_fails_is_a_warning_of_its_own() -> None:
         ("error", "archlab: googlenet fails"),
         ("warning", "archlab: googlenet warns"),
     ]
+    assert "first layer that differs" in lines[0][2]
+    assert len(lines[1][2].splitlines()) == 1

@@ -147,8 +147,10 @@ def test_whatever_anything_is_called_it_is_well_formed(model: str, layer: str, m
 
 @pytest.mark.parametrize(
     ("name", "read_back"),
-    [("<a&\"b'>", "<a&\"b'>"), ("\x1b[1mé漢", "\\x1b[1mé漢"), ("a\x00\ud800\uffff", "a\\x00\\xd800\\xffff")],
+    [("<a&\"b'>", "<a&\"b'>"), ("\x1b[1mé漢", "\\x1b[1mé漢"), ("a\x00\ud800\uffff\r", "a\\x00\\xd800\\xffff\\x0d")],
 )
 def test_a_name_is_read_back_as_it_is_and_what_xml_cannot_hold_by_its_number(name: str, read_back: str) -> None:
-    check = Check((Verdict(name, Model(name, "x"), None, None, (Finding("fail", "error", "no"),)),))
-    assert [suite.get("name") for suite in ET.fromstring(junit.render(check, config()).encode())] == [read_back]
+    check = Check((Verdict(name, Model(name, "x"), None, None, (Finding("fail", "error", name),)),))
+    root = ET.fromstring(junit.render(check, config()).encode())
+    assert [suite.get("name") for suite in root] == [read_back]
+    assert root.findtext(".//error") == read_back

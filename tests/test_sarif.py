@@ -149,4 +149,10 @@ def test_any_names_make_a_valid_log(name: str, text: str, line: int) -> None:
     finding = Finding("fail", "error", text, "", text, 3, Place("x.py", line))
     (result,) = run_of(Check((Verdict(name, Model(name, "x"), None, None, (finding,)),)))["results"]
     assert result["properties"]["model"] == name
-    sarif.render(Check((Verdict(name, None, None, None, (finding,)),))).encode("utf-8")
+
+
+def test_a_text_that_is_no_unicode_can_be_written_and_read_back() -> None:
+    """Python makes such texts of file names that are no UTF-8."""
+    finding = Finding("fail", "error", "\udcff.py: no")
+    text = sarif.render(Check((Verdict("x", None, None, None, (finding,)),))).encode("utf-8")
+    assert json.loads(text)["runs"][0]["results"][0]["message"]["text"] == "x: \udcff.py: no"
