@@ -31,6 +31,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "api": ("api", ""),
     "studies": ("studies",),
     "cli": ("cli", "__main__"),
+    "pytest_plugin": ("pytest_plugin",),
 }
 """The modules of each row; "" is the package itself, whose public names are the api's."""
 
@@ -50,13 +51,19 @@ MAY: dict[str, set[str]] = {
     "api": {"compare", "registry"},
     "studies": {"api", "report", "zoo"},
     "cli": {"base"},
+    "pytest_plugin": set(),
 }
 """What each row may import; rows are transitive."""
 
 NEVER = {"report": {"ops", "transform", "zoo", "pytorch"}}
 """What a row may not import although a row below it does: tables and diagrams know nothing of networks."""
 
-IN_BODIES: dict[str, set[str]] = {"sources": {"pytorch"}, "api": set(ROWS), "cli": set(ROWS)}
+IN_BODIES: dict[str, set[str]] = {
+    "sources": {"pytorch"},
+    "api": set(ROWS),
+    "cli": set(ROWS),
+    "pytest_plugin": set(ROWS),
+}
 """What a row may import inside function bodies, or for type checkers, as well."""
 
 OUTSIDE: dict[str, tuple[str, ...]] = {
@@ -71,6 +78,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "google": ("sources.onnx",),
     "tomlkit": ("guard",),
     "typer": ("cli",),
+    "pytest": ("pytest_plugin",),
 }
 """Where each package from outside may be imported; any other may be nowhere."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -279,3 +281,26 @@ def test_the_tensors_of_a_trace_are_gone_with_it() -> None:
     graphs = [trace(forward, X) for forward in FORWARDS]
     assert sum(type(thing) is TracedTensor for thing in gc.get_objects()) == before
     assert len(graphs) == len(FORWARDS)
+
+
+FIRST = """
+import torch
+import archlab
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = torch.nn.Conv2d(3, 2, 3, padding=1), torch.nn.Linear(2 * 64, 10)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).relu().flatten(1))
+
+print(*(archlab.profile(Net(), torch.ones(2, 3, 8, 8)).peak_memory for _ in range(2)))
+"""
+
+
+def test_the_first_trace_of_a_process_frees_tensors_as_every_later_one() -> None:
+    """torch loads the Python part of its meta kernels at the first call of one, and keeps frames in doing so."""
+    made = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
+    # At the relu: the input 2·3·64, what it reads and what it writes, 2·2·64 each, at 4 bytes an element.
+    assert made.stdout.split() == [str(4 * 64 * (2 * 3 + 2 * 2 + 2 * 2))] * 2

@@ -13,6 +13,7 @@ from archlab.guard.entry import Entry
 
 SCHEMA = "archlab.lock/1"
 LOCK_FILE = "archlab.lock.json"
+ANEW = "write it anew: archlab lock"
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,21 @@ class Lock:
     models: Mapping[str, Entry] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> Lock | None:
-        """Return the lock in a file, None where there is none; raise `ReadError` for a file that is no lock."""
+    def read(cls, path: Path, anew: str = ANEW) -> Lock | None:
+        """Return the lock in a file, None where there is none; raise `ReadError` for a file that is no lock.
+
+        `anew` says how it is written anew.
+        """
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise ReadError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        return cls.of(text, str(path))
+        return cls.of(text, str(path), anew)
 
     @classmethod
-    def of(cls, text: str, where: str) -> Lock:
+    def of(cls, text: str, where: str, anew: str = ANEW) -> Lock:
         """Return the lock in a text; raise `ReadError` for one that is no lock."""
         try:
             data = json.loads(text)
@@ -42,7 +46,7 @@ class Lock:
             return cls({name: Entry.from_dict(entry) for name, entry in data["models"].items()})
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-            raise ReadError(f"{where}: is no lock file ({why}); write it anew: archlab lock") from None
+            raise ReadError(f"{where}: is no lock file ({why}); {anew}") from None
 
     def with_entries(self, entries: Mapping[str, Entry]) -> Lock:
         """Return the lock with those entries in place of its own of the same names."""
