@@ -142,7 +142,7 @@ def _render(
     if format is CheckFormat.markdown:
         from archlab.report.comment import comment
 
-        return comment(document, marker)
+        return comment(document, marker, exact)
     return render(document, format.value, exact, result.to_dict, to_screen)
 
 

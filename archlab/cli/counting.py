@@ -53,7 +53,8 @@ def _line(model: Model, layer: str, root: Path) -> Place | None:
 
     if not names_model(model.target):
         return None
-    from archlab.pytorch.lines import definition, noting_lines
+    from archlab.pytorch.lines import noting_lines
+    from archlab.sources.definitions import definition
 
     with noting_lines(root):
         graph = api.load(model.target, inputs=model.inputs, arguments=model.arguments, mode=model.mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from archlab.guard.config import Model
@@ -60,7 +61,7 @@ class Verdict:
     locked: Entry | None
     findings: tuple[Finding, ...] = ()
 
-    @property
+    @cached_property
     def difference(self) -> Difference | None:
         """How the counts differ from the lock's, None where one is not there or counts something else."""
         if self.entry is None or self.locked is None or self.entry.way != self.locked.way:

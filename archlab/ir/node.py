@@ -41,6 +41,7 @@ class Source:
     `module` is the path of the module that ran it and `module_class` its class; `call` is the place of
     that call in `Graph.calls`, -1 outside of any; `function` is the outermost torch function, where a
     model finds it: ``torch.add``, ``functional.relu``, ``Tensor.mul`` (an operator such as ``*``, too).
+    `file` and `line` are where the forward that ran it stands, "" and 0 unless a trace was asked to note them.
     """
 
     module: str = ""

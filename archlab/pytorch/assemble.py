@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from archlab.ir import Call, Graph, Node, Source
+from archlab.pytorch.lines import lines_of
 from archlab.pytorch.recorder import Recorder, Step
 from archlab.pytorch.rules.gradients import detached_steps
 from archlab.pytorch.spy import TracedTensor
@@ -75,15 +76,16 @@ class _Sources:
     def __call__(self, name: str) -> Source:
         if not self._made:
             names, steps, calls = self._parts
-            self._made = {name: _source(calls, step) for name, step in zip(names, steps, strict=True)}
+            parts = zip(names, steps, lines_of(steps), strict=True)
+            self._made = {name: _source(calls, step, *line) for name, step, line in parts}
         return self._made[name]
 
 
-def _source(calls: list[Any], step: Step) -> Source:
+def _source(calls: list[Any], step: Step, file: str, line: int) -> Source:
     if step.call < 0:
-        return Source(function=step.outermost)
+        return Source(function=step.outermost, file=file, line=line)
     place = calls[step.call][0]
-    return Source(place.path, place.kind, step.call, step.outermost)
+    return Source(place.path, place.kind, step.call, step.outermost, file, line)
 
 
 def _calls(called: list[Any]) -> tuple[Call, ...]:

@@ -18,6 +18,7 @@ from archlab.ir import LARGEST, MODES, Graph, TensorSpec, is_floating
 from archlab.ops import Input
 from archlab.pytorch.assemble import assemble
 from archlab.pytorch.eager import unwrapped
+from archlab.pytorch.lines import steps_until
 from archlab.pytorch.listening import listening
 from archlab.pytorch.recorder import Recorder, is_small
 from archlab.pytorch.rules import RULES
@@ -56,6 +57,7 @@ def _trace(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str
         device = torch.device("cpu") if walk.first is None else walk.first.device
         recorder = Recorder(walk, device)
         recorder.watches_gradients = mode == "training"
+        recorder.steps = steps_until(_trace.__code__)
         many = len(args) > 1
         args = tuple([_given(recorder, value, f"input{i}" if many else "input") for i, value in enumerate(args)])
         kwargs = {name: _given(recorder, value, name) for name, value in kwargs.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from archlab.report.numbers import cells, heads
-from archlab.report.table import Document, Heading, Table
+from archlab.report.table import Block, Details, Document, Heading, Table
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
@@ -16,6 +16,7 @@ th { border-bottom: 2px solid #888; position: sticky; top: 0; background: #fff; 
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tfoot td { font-weight: 600; border-top: 2px solid #888; }
 pre { background: #f5f5f5; padding: .7rem; overflow-x: auto; }
+summary { font-weight: 600; padding: .3rem 0; cursor: pointer; }
 @media (prefers-color-scheme: dark) {
   body { background: #161616; color: #e6e6e6; } th { background: #161616; } th, td { border-color: #444; }
   pre { background: #242424; }
@@ -25,20 +26,24 @@ pre { background: #f5f5f5; padding: .7rem; overflow-x: auto; }
 
 def render(document: Document, exact: bool = False) -> str:
     """Return a whole page that needs nothing else."""
-    parts = []
-    for block in document.blocks:
-        if isinstance(block, Table):
-            parts.append(_table(block, exact))
-        elif isinstance(block, Heading):
-            parts.append(f"<h{block.level}>{escape(block.text)}</h{block.level}>")
-        else:
-            tag = "pre" if block.code else "p"
-            parts.append(f"<{tag}>{escape(block.text)}</{tag}>")
-    title, body = escape(document.title), "\n".join(parts)
+    title, body = escape(document.title), "\n".join(_block(block, exact) for block in document.blocks)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
     )
+
+
+def _block(block: Block, exact: bool) -> str:
+    if isinstance(block, Table):
+        return _table(block, exact)
+    if isinstance(block, Heading):
+        return f"<h{block.level}>{escape(block.text)}</h{block.level}>"
+    if isinstance(block, Details):
+        body = "\n".join(_block(inner, exact) for inner in block.blocks)
+        return f"<details>\n<summary>{escape(block.summary)}</summary>\n{body}\n</details>"
+    if block.code:
+        return f"<pre>{escape(block.text)}</pre>"
+    return f"<p>{'<br>'.join(escape(block.text).splitlines()) if block.plain else escape(block.text)}</p>"
 
 
 def _table(table: Table, exact: bool) -> str:

@@ -56,10 +56,11 @@ def show(value: Any, column: Column, exact: bool) -> str:
         return "-"
     if isinstance(value, str):
         return value
-    if column.kind == "count":
-        return f"{value:,}" if exact or column.exact else human(value)
-    if column.kind == "bytes":
-        return f"{value:,}" if exact or column.exact else in_bytes(value)
+    if column.kind in ("count", "bytes"):
+        if column.signed and value == 0:
+            return "~"
+        text = f"{value:,}" if exact or column.exact else (human if column.kind == "count" else in_bytes)(value)
+        return f"+{text}" if column.signed and value > 0 else text
     if column.kind == "ratio":
         return change(float(value))
     if column.kind == "share":
@@ -88,7 +89,8 @@ def cells(table: Table, exact: bool = False) -> list[list[str]]:
     for r, i in clashing:
         alike = [j for j in counting if rows[r][j] == rows[r][i] and table.columns[j].kind == table.columns[i].kind]
         for j in alike:
-            shown[r][j] = f"{rows[r][j]:,}{' B' if table.columns[j].kind == 'bytes' else ''}"
+            digits = show(rows[r][j], table.columns[j], exact=True)
+            shown[r][j] = f"{digits}{' B' if table.columns[j].kind == 'bytes' else ''}"
     return shown
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,7 +19,9 @@ class Column:
     """A column: its title (it may break a line), what kind of value it holds, and its unit.
 
     A terminal that is too narrow leaves out the columns of the lowest `importance` first and says so;
-    `key` names the column on the command line and in CSV; `exact` always prints every digit.
+    `key` names the column on the command line and in CSV; `exact` always prints every digit. A `signed`
+    count is a change: it has its sign, and ``~`` stands for none. `code` holds names, which a format with
+    marks of its own sets as code, so that it reads no marks in them.
     """
 
     title: str
@@ -28,6 +30,8 @@ class Column:
     importance: int = ESSENTIAL
     key: str = ""
     exact: bool = False
+    signed: bool = False
+    code: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,26 +51,36 @@ class Table:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `code` keeps its lines as they are."""
+    """A paragraph of markdown; `code` keeps its lines as they are, `plain` its words and where lines end."""
 
     text: str
     code: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A section title."""
+    """A section title, in markdown."""
 
     text: str
     level: int = 2
 
 
-Block = Table | Text | Heading
+@dataclass(frozen=True)
+class Details:
+    """Blocks under a summary, folded away where the format can; a terminal leaves an `aside` out."""
+
+    summary: str
+    blocks: tuple[Block, ...]
+    aside: bool = False
+
+
+Block = Table | Text | Heading | Details
 
 
 @dataclass(frozen=True)
 class Document:
-    """A titled sequence of paragraphs, headings and tables.
+    """A titled sequence of paragraphs, headings, tables and details.
 
     `data` is the table that formats of a single table write; the first one if None.
     """
@@ -80,5 +94,13 @@ class Document:
 
     @property
     def tables(self) -> list[Table]:
-        """Its tables, in order."""
-        return [block for block in self.blocks if isinstance(block, Table)]
+        """Its tables, in order, those in details, too."""
+        return list(_tables(self.blocks))
+
+
+def _tables(blocks: Sequence[Block]) -> Iterator[Table]:
+    for block in blocks:
+        if isinstance(block, Table):
+            yield block
+        elif isinstance(block, Details):
+            yield from _tables(block.blocks)

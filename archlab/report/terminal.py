@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
 from archlab.report.numbers import cells, heads
-from archlab.report.table import ESSENTIAL, Document, Heading, Table
+from archlab.report.table import ESSENTIAL, Block, Details, Document, Heading, Table
 
 _UNLIMITED = 100_000
 _GAP = 2
@@ -34,15 +35,24 @@ def render(document: Document, exact: bool = False, width: int | None = None, co
     )
     if document.title:
         console.print(RichText(document.title, style="bold"))
-    for block in document.blocks:
+    _print_blocks(console, document.blocks, exact, width)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _print_blocks(console: Console, blocks: Sequence[Block], exact: bool, width: int | None) -> None:
+    for block in blocks:
+        if isinstance(block, Details) and block.aside:
+            continue
         console.print()
         if isinstance(block, Table):
             _print_table(console, block, exact, width)
         elif isinstance(block, Heading):
             console.print(RichText(block.text, style="bold"))
+        elif isinstance(block, Details):
+            console.print(RichText(block.summary, style="bold"))
+            _print_blocks(console, block.blocks, exact, width)
         else:
             console.print(RichText(block.text), soft_wrap=block.code or width is None)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def screen() -> tuple[int | None, bool]:

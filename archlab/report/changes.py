@@ -1,0 +1,137 @@
+"""What every report of a check says of one model: the first layer that differs, what moved most, what accepts it."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from archlab.cost import METRICS
+from archlab.guard.difference import WORDS, Changed, Difference
+from archlab.guard.entry import Entry
+from archlab.guard.findings import Verdict
+from archlab.guard.quantities import IN_BYTES
+from archlab.report.numbers import human, in_bytes
+from archlab.report.table import Column, Kind, Table
+
+TOP = 5
+"""How many layers are named that moved most."""
+_REASONS = {
+    "error": "it cannot be counted",
+    "missing": "the lock has no entry",
+    "stale": "the lock is stale",
+    "incomplete": "the count is incomplete",
+    "budget": "over budget",
+    "growth": "it grew",
+}
+"""What the gravest finding comes to, where that is no good news."""
+
+
+def headline(verdict: Verdict) -> str:
+    """Return what a model's part of a report is about: ``googlenet fails: it grew, first at conv2/3x3``."""
+    gravest = verdict.findings[0] if verdict.findings else None
+    difference = verdict.difference
+    words = [_REASONS[gravest.kind]] if gravest and gravest.level != "note" and gravest.kind in _REASONS else []
+    words += [f"first at {difference.first.name}"] if difference and difference.first else []
+    return f"{verdict.name} {verdict.status}{': ' if words else ''}{', '.join(words)}"
+
+
+def accepting(verdict: Verdict) -> str:
+    """Return the one command that accepts what was found of a model, "" where none does.
+
+    It is the gravest finding's; of several as grave a budget's, since that command writes the lock, too.
+    """
+    found = [finding for finding in verdict.findings if finding.accept]
+    gravest = [finding for finding in found if finding.level == found[0].level]
+    over = [finding for finding in gravest if finding.kind == "budget"]
+    return (over or gravest)[0].accept if found else ""
+
+
+def first_layer(difference: Difference | None) -> str:
+    """Return the first layer that differs and its products before and after, a line each; "" where none does."""
+    if difference is None or difference.first is None:
+        return ""
+    first = difference.first
+    lines = [f"first layer that differs: {first.name} ({_what(first)})"]
+    for word, product in zip(("locked", "now"), first.products, strict=True):
+        lines.append(f"  {word:6}  {product}{'' if product == '-' else f' {first.unit}'}")
+    return "\n".join(lines)
+
+
+def _what(pair: Changed) -> str:
+    old, new = pair.old, pair.new
+    if old is None or new is None:
+        row = new or old
+        assert row is not None
+        return f"{'new' if old is None else 'gone'}: {row.op} {row.output}"
+    op = new.op if old.op == new.op else f"{old.op} → {new.op}"
+    output = new.output if old.output == new.output else f"{old.output} → {new.output}"
+    return f"{op} {output}{'' if old.name == new.name else f', was {old.name}'}"
+
+
+def others(difference: Difference) -> str:
+    """Return in a sentence how many layers differ besides the first."""
+    count = len(difference.changed) - 1
+    return f"{count or 'No'} other layer{'s differ' if count > 1 else ' differs'}."
+
+
+def telling(verdict: Verdict) -> str:
+    """Return the metric that tells best what moved: the gravest finding's, where layers have it, or the first."""
+    difference = verdict.difference
+    moved = [metric for metric in METRICS if difference is not None and difference.movers(metric)]
+    named = [finding.metric for finding in verdict.findings if finding.metric in moved]
+    return (*named, *moved, METRICS[0])[0]
+
+
+def movers(difference: Difference, metric: str, top: int = TOP) -> Table:
+    """Return the layers whose count of a metric changed most, the rest in one row; the changes sum to the total's."""
+    kind: Kind = "bytes" if metric in IN_BYTES else "count"
+    columns = (
+        Column("layer", key="layer", code=True),
+        Column("locked", kind, importance=5, key="locked"),
+        Column("now", kind, importance=6, key="now"),
+        Column("change", kind, key="change", signed=True),
+    )
+    pairs = difference.movers(metric)
+    shown, rest = (pairs, []) if len(pairs) <= top + 1 else (pairs[:top], pairs[top:])
+    rows: list[tuple[object, ...]] = [
+        (p.name, p.old and p.old.count(metric), p.new and p.new.count(metric), p.change(metric)) for p in shown
+    ]
+    if rest:
+        rows.append((f"… {len(rest)} more", "", "", sum(p.change(metric) for p in rest)))
+    total = ("total", "", "", sum(p.change(metric) for p in pairs))
+    return Table(columns, rows, f"{WORDS.get(metric, metric)}, the largest changes first", total)
+
+
+def movers_text(difference: Difference, metric: str, top: int = TOP) -> list[str]:
+    """Return a line for each layer whose count of a metric changed most."""
+    pairs = difference.movers(metric)
+    word = WORDS.get(metric, metric)
+    lines = [f"{pair.change(metric):+,} {word}  {pair.name}" for pair in pairs[:top]]
+    return [*lines, f"… {len(pairs) - top} more layers"] if len(pairs) > top else lines
+
+
+def told(verdict: Verdict) -> list[str]:
+    """Return in lines where a change comes from: the first layer that differs, then those that moved most."""
+    difference = verdict.difference
+    if difference is None or difference.first is None:
+        return []
+    moved = movers_text(difference, telling(verdict)) if len(difference.changed) > 1 else []
+    return [*first_layer(difference).splitlines(), others(difference), *moved]
+
+
+def listed(found: dict[str, int] | Entry, word: str = "") -> str:
+    """Return the names of what has no exact count, with how often each ran."""
+    counts = getattr(found, word) if isinstance(found, Entry) else found
+    return ", ".join(f"{name} ({times}×)" for name, times in counts.items())
+
+
+def shown(value: int, metric: str) -> str:
+    """Return a count rounded for a person, with its unit."""
+    return in_bytes(value) if metric in IN_BYTES else f"{human(value)} {WORDS.get(metric, metric)}"
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
