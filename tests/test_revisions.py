@@ -19,7 +19,7 @@ from repositories import ENVIRONMENT, Scratch, job, linear_graph, net
 from archlab.errors import UsageError
 from archlab.guard.history import Failure, Outcome, counted
 from archlab.guard.revisions import Range, Repository, is_range, no_range, range_of
-from archlab.guard.worker import redirect_editables
+from archlab.guard.worker import loaded, redirect_editables
 
 
 @pytest.fixture(autouse=True)
@@ -295,6 +295,8 @@ def test_import_hooks_of_editable_installs_lead_to_the_worktree(
     redirect_editables(root, worktree)
     assert vars(module)["MAPPING"] == {"pack": f"{worktree}/python/pack", "other": "/elsewhere/other"}
     assert vars(module)["NAMESPACES"] == {"space": [f"{worktree}/space"]}
+    module.__file__ = f"{root}/.venv/finder.py"
+    assert module.__name__ not in dict(loaded())
 
 
 def test_a_revision_that_cannot_be_built_fails_alone(scratch: Scratch, repository: Repository) -> None:
