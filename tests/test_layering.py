@@ -66,6 +66,9 @@ IN_BODIES: dict[str, set[str]] = {
 }
 """What a row may import inside function bodies, or for type checkers, as well."""
 
+GUESTS = ("archlab.guard.worker",)
+"""Scripts that run in a process of their own and use the package as anyone would: its public names alone."""
+
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": ("pytorch",),
     "fvcore": ("pytorch",),
@@ -131,6 +134,8 @@ def why_not(module: str, found: Import) -> str | None:
         places = tuple(f"archlab.{place}" for place in OUTSIDE.get(package, ()))
         allowed = found.typing or any(module == place or module.startswith(f"{place}.") for place in places)
         return None if allowed else f"{module} imports {package}"
+    if module in GUESTS and found.function:
+        return None if found.name == "archlab" else f"{module} imports {found.name}"
     row, other = row_of(module), row_of(found.name)
     if other in below(row) or ((found.function or found.typing) and other in IN_BODIES.get(row, ())):
         return None
@@ -180,6 +185,8 @@ WRONG = [
     ("sources.json", "import archlab.pytorch", "(sources) imports archlab.pytorch (pytorch)"),
     ("sources.json", "def f():\n    import torch", "imports torch"),
     ("errors", "import requests", "imports requests"),
+    ("guard.worker", "def f():\n    from archlab.guard import lock", "imports archlab.guard.lock"),
+    ("guard.cache", "def f():\n    import archlab", "(guard) imports archlab (api)"),
 ]
 RIGHT = [
     ("dims", "import math"),
@@ -187,6 +194,7 @@ RIGHT = [
     ("sources.json", "def f():\n    import archlab.pytorch"),
     ("api", "def f():\n    from archlab.zoo import catalog"),
     ("api", "if TYPE_CHECKING:\n    import numpy"),
+    ("guard.worker", "def f():\n    import archlab"),
 ]
 
 

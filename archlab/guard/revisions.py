@@ -104,7 +104,8 @@ class Repository:
         """Return the commit that a text names; raise `UsageError` with the nearest name where there is none."""
         if text and not text.startswith("-") and ".." not in text:
             try:
-                return self._read(text, self.git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}"))
+                found = self.git("rev-parse", "--verify", "--quiet", text)
+                return self._read(text, self.git("rev-parse", "--verify", "--quiet", f"{found}^{{commit}}"))
             except GitError:
                 pass
         raise UsageError(f"{text!r} is no revision of {self.root.name}{self._hint(text)}")

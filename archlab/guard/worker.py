@@ -18,6 +18,8 @@ from typing import Any, TextIO
 
 LOST = 70
 UNBUILDABLE = 3
+_FINDER = "__editable__"
+"""How setuptools begins the names of the modules that find those of editable installs."""
 
 
 def main(order: dict[str, Any], out: TextIO) -> None:
@@ -53,7 +55,7 @@ def count(job: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
     graph = _call(archlab.load, target, inputs=job["inputs"], arguments=job["arguments"], mode=job["mode"])
     way = {"mode": job["mode"], "convention": job["convention"], "backward": job["backward"]}
     data: dict[str, Any] = _call(archlab.profile, graph, **way).to_dict()
-    return {**data, "subject": job["target"]}
+    return {"backward": job["backward"], **data, "subject": job["target"]}  # older profiles do not say it
 
 
 def _call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -76,7 +78,7 @@ def redirect_editables(root: str, worktree: str) -> None:
     """Let the import hooks of editable installs find in the worktree what they would find in the checkout."""
     for finder in sys.meta_path:
         module = sys.modules.get(getattr(finder, "__module__", ""))
-        if not getattr(module, "__name__", "").startswith("__editable__"):
+        if not getattr(module, "__name__", "").startswith(_FINDER):
             continue
         for table in (getattr(module, "MAPPING", {}), getattr(module, "NAMESPACES", {})):
             for name, place in table.items():
@@ -93,10 +95,10 @@ def moved(path: str, root: str, worktree: str) -> str:
 
 
 def loaded() -> Iterator[tuple[str, str]]:
-    """Yield every loaded module that has a file, and the file's real path; not this script."""
+    """Yield every loaded module that has a file, and the file's real path; not this script, nor what finds modules."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and name != "__main__":
+        if isinstance(file, str) and name != "__main__" and not name.startswith(_FINDER):
             yield name, os.path.realpath(file)
 
 
