@@ -29,7 +29,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 def test_a_missing_entry_fails_with_the_command_that_writes_it(project: Project) -> None:
     project.cost(4)
     lines = ended(project.run(), 1, failed=1).splitlines()
-    assert f"{LOCK_FILE} has no 'test_net.py::test_cost'" in lines
+    assert f"{LOCK_FILE} has no entry for 'test_net.py::test_cost'" in lines
     assert not project.lock.exists()
     command = shlex.split(next(line for line in lines if line.startswith("pytest ")))
     assert command == ["pytest", "test_net.py::test_cost", "--archlab-update"]
