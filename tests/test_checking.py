@@ -405,7 +405,9 @@ def test_names_of_models_and_layers_are_no_markdown() -> None:
     rows = (Row(f"{name}/conv", "Conv2d", "1x1", {"macs": 6}),)
     now = Entry(name, {name: "1x3"}, "inference", "archlab", costing(6).total, {name: 1}, {}, rows)
     finding = Finding("fail", "growth", f"the lock has no {name}", "macs", "archlab lock x", 1)
-    check = Check((Verdict(name, Model(name, name), now, costing(5), (finding,)), verdict("b")))
+    missing = Finding("fail", "missing", f"the lock has no {name}", accept="archlab lock x")
+    unlocked = [Verdict(f"{name}{i}", Model(f"{name}{i}", name), now, None, (missing,)) for i in range(2)]
+    check = Check((Verdict(name, Model(name, name), now, costing(5), (finding,)), *unlocked))
     page = Words(GITHUB.render(markdown.render(check_document(check, "archlab check"))))
     assert page.open == []
     assert "img" not in page.tags
