@@ -66,7 +66,7 @@ def counted(
     if waiting:
         with run_folder(repository) as folder:
             runs = _Runs(repository, folder, list(waiting.values()))
-            for run in runs.ended(at_once or _cpus(), lambda now, left: told and told(now, total - left, total)):
+            for run in runs.ended(at_once or cpus(), lambda now, left: told and told(now, total - left, total)):
                 key = keys[run.revision]
                 for job in run.jobs:
                     result = run.outcome(job["name"])
@@ -83,7 +83,8 @@ def _key(revision: Revision, jobs: Sequence[Job]) -> str:
     return f"{revision.tree} {json.dumps(list(jobs), sort_keys=True, default=repr)}"
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """Return how many processes can count at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
