@@ -58,7 +58,9 @@ class Change:
         old, new = self.entries
         if old is None or new is None:
             return ()
-        return tuple((word, old.way[word], new.way[word]) for word in old.way if old.way[word] != new.way[word])
+        named = "target" if self.name == f"{old.target} → {new.target}" else ""
+        differing = (word for word in old.way if old.way[word] != new.way[word] and word != named)
+        return tuple((word, old.way[word], new.way[word]) for word in differing)
 
     @property
     def status(self) -> str:

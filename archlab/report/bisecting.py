@@ -41,10 +41,10 @@ def bisect_document(found: Found, commands: Sequence[tuple[str, str]] = (), top:
             blocks.append(movers(difference, found.metric, top or TOP, SIDES))
     for reason, command in commands:
         blocks += [Text(reason), Text(command, code=True)]
-    passed = [(r.short, r.subject, why) for r, why in found.failures.items() if r not in steps.hidden]
-    if passed:
-        columns = (Column("commit", code=True), Column("subject"), Column("why"))
-        blocks.append(Table(columns, passed, "Passed over, since they cannot be counted"))
+    if found.failures:
+        columns = (Column("commit", key="commit", code=True), Column("why it cannot be counted", key="why"))
+        rows = [(revision.short, " ".join(why.split())) for revision, why in found.failures.items()]
+        blocks.append(Table(columns, rows))
     return Document(title, (*blocks, counted))
 
 
@@ -57,14 +57,14 @@ def _percent(share: float) -> str:
 
 def _steps(found: Found) -> Table:
     """Return a row for both ends, for the last good and the first bad revision, and for what is hidden between."""
-    metric, steps, failures = found.metric, found.steps, found.failures
+    metric, steps = found.metric, found.steps
     kind: Kind = "bytes" if metric in IN_BYTES else "count"
     columns = (
         Column("", key="role"),
         Column("commit", key="commit", code=True),
         Column(WORDS.get(metric, metric), kind, key=metric, exact=True),
         Column("change", kind, importance=6, key="change", exact=True, signed=True),
-        Column("subject", importance=5, key="subject"),
+        Column("subject", key="subject"),
     )
     assert steps.after is not None
     shown = [("before", steps.before), *(("?", each) for each in steps.hidden), ("after", steps.after)]
@@ -75,7 +75,6 @@ def _steps(found: Found) -> Table:
     for role, revision in shown:
         value = steps.values.get(revision)
         change = None if value is None or last is None else value - last
-        subject = f"{revision.subject} ({failures[revision]})" if revision in failures else revision.subject
-        rows.append((role, revision.short, value, change, subject))
+        rows.append((role, revision.short, value, change, revision.subject))
         last = last if value is None else value
     return Table(columns, rows)

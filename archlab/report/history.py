@@ -17,6 +17,7 @@ from archlab.report.table import Block, Column, Details, Document, Kind, Table, 
 SIDES = ("old", "new")
 _METRICS = {"macs": ("MACs", 8), "params": ("params", 7), "peak_memory": ("peak\nmemory", 6)}
 _NAMED = 5
+_SAID = {"not counted": "could not be counted", "changed": "changed", "new": "is new", "removed": "was removed"}
 
 
 def diff_document(changes: Changes, top: int | None = None) -> Document:
@@ -32,8 +33,10 @@ def _verdict(changes: Changes) -> str:
         return f"{between}: neither has a model."
     count = len(changes.models)
     if changes.unchanged:
-        same = f"{changes.models[0].name} costs" if count == 1 else f"all {count} models cost"
+        same = {1: f"{changes.models[0].name} costs", 2: "both models cost"}.get(count, f"all {count} models cost")
         return f"{between}: no change, {same} the same."
+    if count == 1:
+        return f"{between}: {changes.models[0].name} {_SAID[changes.models[0].status]}."
     parts = []
     for status in ("not counted", "changed", "new", "removed"):
         names = [model.name for model in changes.models if model.status == status]
