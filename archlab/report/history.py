@@ -36,7 +36,8 @@ def _verdict(changes: Changes) -> str:
         same = {1: f"{changes.models[0].name} costs", 2: "both models cost"}.get(count, f"all {count} models cost")
         return f"{between}: no change, {same} the same."
     if count == 1:
-        return f"{between}: {changes.models[0].name} {_SAID[changes.models[0].status]}."
+        name, said = changes.models[0].name, _SAID[changes.models[0].status]
+        return f"{between}: {said}." if name == between else f"{between}: {name} {said}."
     parts = []
     for status in ("not counted", "changed", "new", "removed"):
         names = [model.name for model in changes.models if model.status == status]
@@ -55,7 +56,8 @@ def _models(changes: Changes) -> Table:
         columns.append(Column(f"{title.split()[-1]}\nchange", kind, "", importance, f"{metric}_change", signed=True))
     rows = []
     for model in changes.models:
-        difference, shown = model.difference, model.entries[1] or model.entries[0]
+        old, new = model.entries
+        difference, shown = model.difference, old if model.status == "removed" else new
         cells: list[Any] = []
         for metric in _METRICS:
             cells += [shown and shown.total.get(metric), difference and difference.change(metric)]
@@ -75,8 +77,9 @@ def _model(model: Change, changes: Changes, top: int) -> Details:
         blocks.append(Text(f"counted otherwise: {'; '.join(ways)}", plain=True))
     if model.difference is not None:
         blocks += _difference(model.difference, top)
-    elif (entry := model.entries[1] or model.entries[0]) is not None:
-        blocks.append(Text(_summary(entry), plain=True))
+    else:
+        known = zip((changes.old, changes.new), model.entries, strict=True)
+        blocks += [Text(f"{side.name}: {_summary(entry)}", plain=True) for side, entry in known if entry is not None]
     return Details(_headline(model), tuple(blocks))
 
 
