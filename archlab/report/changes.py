@@ -11,6 +11,8 @@ from archlab.guard.findings import Verdict
 from archlab.guard.quantities import IN_BYTES
 from archlab.report.table import Column, Kind, Table
 
+SIDES = ("locked", "now")
+"""What the two sides of a check are called."""
 TOP = 5
 """How many layers are named that moved most."""
 _REASONS = {
@@ -49,13 +51,13 @@ def accepting(verdict: Verdict) -> str:
     return (over or gravest)[0].accept if found else ""
 
 
-def first_layer(difference: Difference | None) -> str:
-    """Return the first layer that differs and its products before and after, a line each; "" where none does."""
+def first_layer(difference: Difference | None, sides: tuple[str, str] = SIDES) -> str:
+    """Return the first layer that differs and its products on both sides, a line each; "" where none does."""
     if difference is None or difference.first is None:
         return ""
     first = difference.first
     lines = [f"first layer that differs: {first.name} ({_what(first)})"]
-    for word, product in zip(("locked", "now"), first.products, strict=True):
+    for word, product in zip(sides, first.products, strict=True):
         lines.append(f"  {word:6}  {product}{'' if product == '-' else f' {first.unit}'}")
     return "\n".join(lines)
 
@@ -85,13 +87,13 @@ def telling(verdict: Verdict) -> str:
     return (*named, *moved, METRICS[0])[0]
 
 
-def movers(difference: Difference, metric: str, top: int = TOP) -> Table:
+def movers(difference: Difference, metric: str, top: int = TOP, sides: tuple[str, str] = SIDES) -> Table:
     """Return the layers whose count of a metric changed most, the rest in one row; the changes sum to the total's."""
     kind: Kind = "bytes" if metric in IN_BYTES else "count"
     columns = (
         Column("layer", key="layer", code=True),
-        Column("locked", kind, importance=5, key="locked"),
-        Column("now", kind, importance=6, key="now"),
+        Column(sides[0], kind, importance=5, key=sides[0]),
+        Column(sides[1], kind, importance=6, key=sides[1]),
         Column("change", kind, key="change", signed=True),
     )
     pairs = difference.movers(metric)
