@@ -409,8 +409,8 @@ def artifact(hub: Hub, number: str = "7\n", text: str = f"{MARKER}\nnew", **chan
 def answer(hub: Hub) -> subprocess.CompletedProcess[str]:
     """Run the second workflow's step."""
     ((script, environment),) = scripts(ROOT / "docs/workflows/fork-comment.yml").values()
-    assert set(environment) == {"GH_TOKEN", "RUN", "HEAD"}
-    return hub.run(script, RUN="3", HEAD="fork/where c0ffee")
+    assert set(environment) == {"GH_TOKEN", "RUN", "RAN"}
+    return hub.run(script, RUN="3", RAN="fork/where c0ffee")
 
 
 def test_a_report_of_a_fork_becomes_its_comment(hub: Hub) -> None:
