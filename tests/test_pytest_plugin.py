@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import shlex
 import subprocess
 import sys
@@ -10,12 +12,23 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from sessions import COST, SECOND, Project, ended, macs, zoo
 
 import archlab
+import archlab.guard
 from archlab.pytest_plugin.session import LOCK_FILE
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_before() -> None:
+    """Load what the sessions in this process load: pytester forgets it after each, and torch loads but once."""
+    archlab.profile(torch.nn.Linear(2, 2), archlab.TensorSpec((1, 2)))
+    for module in pkgutil.walk_packages([*archlab.guard.__path__], "archlab.guard."):
+        if not module.name.endswith("worker"):
+            importlib.import_module(module.name)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ class Cache:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None  # whatever is wrong with it, it can be counted anew
 
-    def keep(self, tree: str, job: Job, profile: Mapping[str, Any], read: Sequence[Sequence[Any]]) -> None:
+    def keep(self, tree: str, job: Job, profile: Any, read: Sequence[Sequence[Any]]) -> None:
         """Keep a profile, whole or not at all, with the files that it depends on: path, size and time."""
         path = self._path(tree, job)
         text = json.dumps({"key": self._key(tree, job), "read": read, "profile": profile})

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,10 @@ def counted(
     if waiting:
         with run_folder(repository) as folder:
             runs = _Runs(repository, folder, list(waiting.values()))
-            for run in runs.ended(at_once or _cpus(), lambda now, left: told and told(now, total - left, total)):
-                key = keys[run.revision]
-                for job in run.jobs:
-                    result = run.outcome(job["name"])
-                    found[key][job["name"]] = result
-                    if not isinstance(result, Failure):
-                        cache.keep(run.revision.tree, job, result, run.read[job["name"]])
+            ended = runs.ended(at_once or cpus(), lambda now, left: told and told(now, total - left, total))
+            with closing(ended):  # an interrupt may come while a result is kept
+                for run in ended:
+                    found[keys[run.revision]] |= run.kept(cache)
     return {
         revision: {job["name"]: found[keys[revision]][job["name"]] for job in jobs}
         for revision, jobs in wanted.items()
@@ -83,7 +81,8 @@ def _key(revision: Revision, jobs: Sequence[Job]) -> str:
     return f"{revision.tree} {json.dumps(list(jobs), sort_keys=True, default=repr)}"
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """Return how many processes can count at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -99,6 +98,7 @@ class _Run:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     read: dict[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     lost: Failure = Failure("it was not counted", worker.LOST)
+    """What is said of the jobs that its process did not come to."""
 
     @property
     def out(self) -> Path:
@@ -108,9 +108,12 @@ class _Run:
     def err(self) -> Path:
         return self.path.with_suffix(".err")
 
-    def outcome(self, name: str) -> Outcome:
-        """Return what a job came to; where its process ended before, how that ended."""
-        return self.outcomes.get(name, self.lost)
+    def kept(self, cache: Cache) -> dict[str, Outcome]:
+        """Return what its jobs came to, and keep what was counted."""
+        for job in self.jobs:
+            if (name := job["name"]) in self.read:
+                cache.keep(self.revision.tree, job, self.outcomes[name], self.read[name])
+        return {job["name"]: self.outcomes.get(job["name"], self.lost) for job in self.jobs}
 
     def kill(self) -> None:
         """End the process and whatever it started."""
@@ -120,7 +123,8 @@ class _Run:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         if self.process.stdin:
-            self.process.stdin.close()
+            with suppress(BrokenPipeError):  # it has ended without reading
+                self.process.stdin.close()
 
 
 @dataclass
@@ -132,7 +136,7 @@ class _Runs:
     waiting: list[_Run]
     running: list[_Run] = field(default_factory=list)
 
-    def ended(self, at_once: int, told: Callable[[Sequence[Revision], int], object]) -> Any:
+    def ended(self, at_once: int, told: Callable[[Sequence[Revision], int], object]) -> Generator[_Run, None, None]:
         """Yield each run as it ends; kill those that go on where the caller has enough."""
         try:
             while self.waiting or self.running:
@@ -187,11 +191,9 @@ class _Runs:
         if order is not None:
             stdin = run.process.stdin
             assert stdin is not None
-            try:
+            with suppress(BrokenPipeError):  # it has ended already, and how is looked at then
                 stdin.write(json.dumps(order, default=repr).encode() + b"\n")
                 stdin.flush()  # and left open: the worker ends when it closes
-            except BrokenPipeError:
-                pass  # it has ended already, and how is looked at then
 
     def _order(self, run: _Run, project: Path) -> dict[str, Any]:
         own = [project, project / "src", run.path, run.path / "src"]

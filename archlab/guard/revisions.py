@@ -136,6 +136,10 @@ class Repository:
         found = self.git("log", "--first-parent", "--reverse", _FORMAT, f"{good.commit}..{bad.commit}", "--")
         return [self._parsed(line) for line in found.split("\n") if line]
 
+    def is_merge(self, revision: Revision) -> bool:
+        """Return whether a commit has several parents."""
+        return " " in self.git("log", "-1", "--format=%P", revision.commit, "--")
+
     def show(self, revision: Revision, name: str) -> str | None:
         """Return the text of a file of the project's folder in a revision, None where it is not there."""
         path = f"{self.prefix}/{name}" if self.prefix else name

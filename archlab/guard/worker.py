@@ -95,7 +95,7 @@ def moved(path: str, root: str, worktree: str) -> str:
 
 
 def loaded() -> Iterator[tuple[str, str]]:
-    """Yield every loaded module that has a file, and the file's real path; not this script, nor what finds modules."""
+    """Yield every loaded module that has a file, and its real path; not this script, nor what finds modules."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and name != "__main__" and not name.startswith(_FINDER):
