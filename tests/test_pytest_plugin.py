@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import shlex
 import subprocess
 import sys
@@ -10,12 +12,23 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from sessions import COST, SECOND, Project, ended, macs, zoo
 
 import archlab
+import archlab.guard
 from archlab.pytest_plugin.session import LOCK_FILE
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_before() -> None:
+    """Load what the sessions in this process load: pytester forgets it after each, and torch loads but once."""
+    archlab.profile(torch.nn.Linear(2, 2), archlab.TensorSpec((1, 2)))
+    for module in pkgutil.walk_packages([*archlab.guard.__path__], "archlab.guard."):
+        if not module.name.endswith("worker"):
+            importlib.import_module(module.name)
 
 
 @pytest.fixture
@@ -29,7 +42,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 def test_a_missing_entry_fails_with_the_command_that_writes_it(project: Project) -> None:
     project.cost(4)
     lines = ended(project.run(), 1, failed=1).splitlines()
-    assert f"{LOCK_FILE} has no 'test_net.py::test_cost'" in lines
+    assert f"{LOCK_FILE} has no entry for 'test_net.py::test_cost'" in lines
     assert not project.lock.exists()
     command = shlex.split(next(line for line in lines if line.startswith("pytest ")))
     assert command == ["pytest", "test_net.py::test_cost", "--archlab-update"]
@@ -47,9 +60,9 @@ def test_a_regression_names_the_first_layer_both_formulas_and_the_command(projec
     grown = macs(5) - macs(4)
     assert f"MACs {macs(4):,} → {macs(5):,}, +{grown:,} (+{100 * grown / macs(4):.2f} %)" in out
     lines = [line.strip() for line in out.splitlines()]
-    at = lines.index("the first layer that differs is second (Conv2d):")
-    assert lines[at + 1] == "was  " + SECOND.format(wide=4, count=8 * 8 * 4 * 2 * 9)
-    assert lines[at + 2] == "now  " + SECOND.format(wide=5, count=8 * 8 * 5 * 2 * 9)
+    at = lines.index("first layer that differs: second (Conv2d 1x4x8x8 → 1x5x8x8)")
+    assert lines[at + 1] == "locked  " + SECOND.format(wide=4, count=8 * 8 * 4 * 2 * 9)
+    assert lines[at + 2] == "now     " + SECOND.format(wide=5, count=8 * 8 * 5 * 2 * 9)
     assert "pytest test_net.py::test_cost --archlab-update" in out.splitlines()
     assert "archlab: 1 check: 1 failed" in out
     assert project.lock.read_bytes() == before
@@ -58,12 +71,12 @@ def test_a_regression_names_the_first_layer_both_formulas_and_the_command(projec
     ended(project.run(), 0, passed=1)
 
 
-def test_a_layer_that_is_new_was_not_there(project: Project) -> None:
+def test_a_layer_that_is_new_has_no_products_in_the_lock(project: Project) -> None:
     project.write("test_zoo.py", zoo('archlab.check("naive")'))
     project.run("--archlab-update")
     project.write("test_zoo.py", zoo('archlab.check("reduced")'))
     out = ended(project.run(), 1, failed=1)
-    assert "    was  not there\n    now  1·14·14·16·480·1·1 = 1,505,280 MACs" in out
+    assert "    locked  -\n    now     1·14·14·16·480·1·1 = 1,505,280 MACs" in out
 
 
 def test_an_improvement_passes_and_is_said(project: Project) -> None:
@@ -167,6 +180,22 @@ def test_two_checks_of_one_name_are_refused(project: Project) -> None:
     project.write("test_zoo.py", zoo(*['archlab.check("naive", name="n")'] * 2))
     out = ended(project.run("--archlab-update"), 1, failed=1)
     assert "two checks of one test are 'test_zoo.py::test_zoo#n'; give one another name=" in out
+
+
+def test_a_test_that_runs_again_makes_its_checks_anew(project: Project) -> None:
+    again = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for last in (False, True):
+        item._initrequest()
+        runtestprotocol(item, nextitem=nextitem, log=last)
+    return True
+"""
+    project.write("conftest.py", again)
+    project.cost(4)
+    ended(project.run("--archlab-update"), 0, passed=1)
+    assert list(project.locked()) == ["test_net.py::test_cost"]
 
 
 # -- who writes ----------------------------------------------------------------------------------------

@@ -158,6 +158,6 @@ def test_workers_bring_their_checks_to_the_one_that_writes_and_judges(project: P
     project.write("tests/test_a.py", group + two)
     project.write("tests/test_b.py", group + ONE)
     out = ended(project.run_apart(*xdist, "--dist=loadgroup"), 1, passed=1, failed=1)
-    assert "the first layer that differs is 5x5_reduce (Conv2d):" in out
+    assert "first layer that differs: 5x5_reduce (gone: Conv2d 1x16x14x14)" in out
     assert "stale: 'tests/test_a.py::test_one': tests/test_a.py has no test_one" in out
     assert "archlab: 2 checks: 1 failed, 1 without change; 1 stale in" in out

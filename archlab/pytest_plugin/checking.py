@@ -72,23 +72,16 @@ def checked(
 
 def failure(verdict: Verdict, failing: Sequence[Finding], named: bool) -> str:
     """Return why a check fails: what is too much, the first layer that differs, and the command that accepts it."""
+    from archlab.report.changes import first_layer
+
     first, *others = failing
     lines = [f"{verdict.name}: {first.text}" if named else first.text, *(f"  {each.text}" for each in others)]
     if any(each.kind == "budget" for each in failing):
         lines.append("  a budget stands in the test; raise it there")
-    layer = verdict.difference.first if verdict.difference else None
-    if layer is not None:
-        row = layer.new or layer.old
-        old, new = layer.products
-        lines.append(f"  the first layer that differs is {layer.name} ({row.op if row else ''}):")
-        lines += [f"    was  {_product(old, layer.unit)}", f"    now  {_product(new, layer.unit)}"]
+    lines += [f"  {line}" for line in first_layer(verdict.difference).splitlines()]
     if command := next((each.accept for each in failing if each.accept), ""):
         lines += [f"  to {'lock' if verdict.locked is None else 'accept'} what it costs now:", command]
     return "\n".join(lines)
-
-
-def _product(text: str, unit: str) -> str:
-    return "not there" if text == "-" else f"{text} {unit}"
 
 
 def not_ours(traceback: TracebackType | None) -> TracebackType | None:

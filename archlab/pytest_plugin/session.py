@@ -139,25 +139,20 @@ class Session:
 
     def _missing(self) -> set[str]:
         """Return the tests of entries that are no more, although what holds them was collected whole."""
-        arguments = [self._typed_path(text) for text in self.config.args if "::" not in text]
-        parts = {self._typed_path(text.partition("::")[0]) for text in self.config.args if "::" in text}
-        whole = {file for file in self._whole - self._broken if self._path(file) not in parts}
-        if self.config.getoption("lf", False) or (parts and self.config.getoption("pyargs", False)):
-            whole = set()  # the first leaves tests out while it collects, the second names modules, not files
+        folders = [Path(os.path.realpath(self.config.invocation_params.dir / text)) for text in self.config.args]
+        # --lf leaves tests out while it collects. Of a file in which tests are named pytest reports no end.
+        whole = set() if self.config.getoption("lf", False) else self._whole - self._broken
         missing = set()
         for entry in self.lock.models.values() if self.lock else ():
             file = entry.target.partition("::")[0]
             path = self._path(file)
-            covered = any(path == above or above in path.parents for above in arguments)
+            covered = any(path == above or above in path.parents for above in folders)
             if (covered and not path.exists()) or (file in whole and entry.target not in self._collected):
                 missing.add(entry.target)
         return missing
 
     def _path(self, file: str) -> Path:
         return Path(os.path.realpath(self.config.rootpath / file))
-
-    def _typed_path(self, text: str) -> Path:
-        return Path(os.path.realpath(self.config.invocation_params.dir / text))
 
     def _stale(self) -> dict[str, str]:
         """Return the entries that no test is for any more, each with the reason."""

@@ -9,7 +9,6 @@ from archlab.guard.difference import WORDS, Changed, Difference
 from archlab.guard.entry import Entry
 from archlab.guard.findings import Verdict
 from archlab.guard.quantities import IN_BYTES
-from archlab.report.numbers import human, in_bytes
 from archlab.report.table import Column, Kind, Table
 
 SIDES = ("locked", "now")
@@ -29,11 +28,16 @@ _REASONS = {
 
 def headline(verdict: Verdict) -> str:
     """Return what a model's part of a report is about: ``googlenet fails: it grew, first at conv2/3x3``."""
-    gravest = verdict.findings[0] if verdict.findings else None
     difference = verdict.difference
-    words = [_REASONS[gravest.kind]] if gravest and gravest.level != "note" and gravest.kind in _REASONS else []
+    words = [why] if (why := reason(verdict)) else []
     words += [f"first at {difference.first.name}"] if difference and difference.first else []
     return f"{verdict.name} {verdict.status}{': ' if words else ''}{', '.join(words)}"
+
+
+def reason(verdict: Verdict) -> str:
+    """Return what the gravest finding comes to in a word or a few, "" where that is only noted."""
+    gravest = next((finding for finding in verdict.findings if finding.level != "note"), None)
+    return _REASONS.get(gravest.kind, "") if gravest else ""
 
 
 def accepting(verdict: Verdict) -> str:
@@ -120,15 +124,9 @@ def told(verdict: Verdict) -> list[str]:
     return [*first_layer(difference).splitlines(), others(difference), *moved]
 
 
-def listed(found: dict[str, int] | Entry, word: str = "") -> str:
-    """Return the names of what has no exact count, with how often each ran."""
-    counts = getattr(found, word) if isinstance(found, Entry) else found
-    return ", ".join(f"{name} ({times}×)" for name, times in counts.items())
-
-
-def shown(value: int, metric: str) -> str:
-    """Return a count rounded for a person, with its unit."""
-    return in_bytes(value) if metric in IN_BYTES else f"{human(value)} {WORDS.get(metric, metric)}"
+def listed(entry: Entry, word: str) -> str:
+    """Return the names of what is `uncounted` or `assumed` of a model, with how often each ran."""
+    return ", ".join(f"{name} ({times}×)" for name, times in getattr(entry, word).items())
 
 
 def installed(package: str) -> str | None:
