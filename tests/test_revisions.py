@@ -299,6 +299,42 @@ def test_import_hooks_of_editable_installs_lead_to_the_worktree(
     assert module.__name__ not in dict(loaded())
 
 
+FINDER = """
+import sys
+from importlib.machinery import PathFinder
+
+MAPPING = {"pack": PLACE}
+NAMESPACES = {}
+
+
+class _EditableFinder:
+    @classmethod
+    def find_spec(cls, fullname, _path=None, _target=None):
+        import os
+
+        if fullname in MAPPING:
+            return PathFinder.find_spec(fullname, [os.path.dirname(MAPPING[fullname])])
+
+
+sys.meta_path.append(_EditableFinder)
+"""
+
+
+def test_an_editable_install_by_an_import_hook_gives_way_to_the_revision(
+    scratch: Scratch, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hook is there when the process starts, as a .pth file would set it."""
+    place = tmp_path / "site"
+    place.mkdir()
+    finder = FINDER.replace("PLACE", repr(str(scratch.folder / "python" / "pack")))
+    (place / "__editable___pack_1_0_finder.py").write_text(finder)
+    (place / "sitecustomize.py").write_text("import __editable___pack_1_0_finder\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")]))
+    scratch.commit("Narrow", {"python/pack/__init__.py": "", "python/pack/net.py": net(16)})
+    scratch.write({"python/pack/net.py": net(64)})
+    assert macs(*count(repository, "HEAD", jobs=[job("pack.net:Net", inputs=["1x8"])])) == 8 * 16
+
+
 def test_a_revision_that_cannot_be_built_fails_alone(scratch: Scratch, repository: Repository) -> None:
     scratch.commit("Fine", {"net.json": linear_graph(16)})
     scratch.commit("Broken", {"net.json": '{"half'})
@@ -312,11 +348,15 @@ def test_a_revision_that_cannot_be_built_fails_alone(scratch: Scratch, repositor
 
 
 def test_an_error_is_one_line_with_paths_as_the_project_has_them(scratch: Scratch, repository: Repository) -> None:
-    scratch.commit("Broken", {"net.py": "class Net(:\n"})
-    said = failed(*count(repository, "HEAD", jobs=[job("net.py:Net", inputs=["1x8"])]))
-    assert said.message.startswith("net.py: fails when it is imported: SyntaxError")
-    assert "\n" not in said.message
-    assert "worktrees" not in said.message
+    reads = "from pathlib import Path\nPath(__file__).resolve().with_name('data').read_text()\n"
+    scratch.commit("Broken", {"net.py": "class Net(:\n", "reads.py": reads})
+    jobs = [job("net.py:Net", inputs=["1x8"]), job("reads.py:Net", "reads")]
+    head = repository.resolve("HEAD")
+    broken, reading = (failed(outcome).message for outcome in counted(repository, {head: jobs})[head].values())
+    assert broken.startswith("net.py: fails when it is imported: SyntaxError")
+    assert "\n" not in broken
+    assert reading.startswith("reads.py: fails when it is imported: FileNotFoundError")
+    assert reading.endswith("No such file or directory: 'data'")
 
 
 def test_a_model_that_exits_or_dies_is_a_failure_and_others_are_counted(
@@ -440,7 +480,10 @@ def test_a_failure_is_not_kept(scratch: Scratch, repository: Repository, tmp_pat
     assert macs(*count(repository, "HEAD", jobs=jobs)) == 8 * 16
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"key": 1}'])
+FOREIGN = '{"key": {}, "read": [], "profile": {"schema": "archlab.profile/1", "total": {"macs": 1}}}'
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"key": 1}', FOREIGN])
 def test_a_damaged_file_is_counted_anew(scratch: Scratch, repository: Repository, text: str) -> None:
     scratch.commit("First", {"net.json": linear_graph(16)})
     before = count(repository, "HEAD")
