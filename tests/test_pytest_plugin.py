@@ -260,7 +260,9 @@ def test_a_session_that_is_cut_off_leaves_the_file(project: Project, how: str) -
     project.run("--archlab-update")
     before = project.lock.read_bytes()
     project.write("test_a.py", zoo('archlab.check("naive")', name="test_a") + zoo(how, name="test_b"))
-    assert project.run("--archlab-update").ret == pytest.ExitCode.INTERRUPTED
+    cut = project.run("--archlab-update")
+    assert cut.ret == pytest.ExitCode.INTERRUPTED
+    assert f"the session was cut off; {LOCK_FILE} is as it was" in cut.stdout.str()
     assert project.lock.read_bytes() == before
     assert project.run().ret == pytest.ExitCode.INTERRUPTED
 
@@ -328,5 +330,11 @@ print(*sorted(m for m in sys.modules if m.split(".")[0] in ("archlab", "torch", 
 
 
 def test_a_session_without_checks_says_nothing(project: Project) -> None:
+    project.cost(4)
     project.write("test_a.py", "def test_a(): pass\n")
-    assert "archlab:" not in ended(project.run(), 0, passed=1)
+    assert "archlab:" not in ended(project.run("test_a.py"), 0, passed=1)
+    project.run("--archlab-update")
+    for words in (("test_a.py",), ("-k", "test_a"), ("test_a.py", "--archlab-update")):
+        result = project.run(*words)
+        assert result.ret == 0
+        assert "archlab:" not in result.stdout.str()
