@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archlab.guard.bisect import Bisection, bisect
@@ -24,6 +24,7 @@ def search(values: Values, at_once: int = 1) -> tuple[Bisection[int], list[list[
     return bisect(counts, range(len(values)), at_once), asked
 
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 HISTORIES = st.builds(
     lambda good, middle, bad: [good, *middle, bad],
     st.integers(0, 5),
@@ -32,6 +33,7 @@ HISTORIES = st.builds(
 )
 
 
+@UNHURRIED
 @given(HISTORIES, st.integers(1, 5))
 def test_what_is_found_lies_between_a_good_and_a_bad_revision(values: Values, at_once: int) -> None:
     found, asked = search(values, at_once)
@@ -55,6 +57,7 @@ def test_what_is_found_lies_between_a_good_and_a_bad_revision(values: Values, at
     assert found.candidates == (*found.hidden, found.after)
 
 
+@UNHURRIED
 @given(st.integers(1, 300), st.data())
 def test_one_step_is_found_in_as_many_rounds_as_halving_takes(length: int, data: st.DataObject) -> None:
     step = data.draw(st.integers(1, length))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import Outcome
-from repositories import ENVIRONMENT, Scratch, linear_graph
+from repositories import ENVIRONMENT, TINY, Scratch, linear_graph
 
 Run = Callable[..., Outcome]
 
@@ -160,6 +160,15 @@ def test_what_cannot_be_counted_is_said_and_the_rest_is_shown(scratch: Scratch, 
     assert "of 2 models 1 not counted (other), 1 changed (net)." in found.out
     assert f"MACs {8 * 16} {8 * 64} +{8 * 48} +300.00 %" in lines(found)
     assert any(line.startswith("HEAD (") and "): other.json: " in line for line in lines(found))
+
+
+def test_many_unchanged_models_are_one_row_but_not_for_a_program(scratch: Scratch, run: Run) -> None:
+    names = [f"net{number}.json" for number in range(9)]
+    scratch.commit("Many", {"archlab.toml": config(*names), **{name: linear_graph(4) for name in names}})
+    scratch.commit("Wider", {"net8.json": linear_graph(5)})
+    found = run("diff", "HEAD~1..HEAD")
+    assert [line.split(" no change")[0] for line in lines(found) if "no change" in line] == ["… 8 more"]
+    assert len(run("diff", "HEAD~1..HEAD", "--format", "csv").out.splitlines()) == 1 + 9
 
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "html", "csv", "json"])
@@ -317,10 +326,12 @@ def test_a_remotes_branch_is_an_end_as_any_other(scratch: Scratch, run: Run) -> 
 
 
 def test_an_interrupt_ends_with_130_and_leaves_nothing_behind(scratch: Scratch, tmp_path: Path) -> None:
-    scratch.commit("Hangs", {"net.py": f"import time\nopen({str(tmp_path / 'begun')!r}, 'w')\ntime.sleep(600)\n"})
+    scratch.commit(
+        "Hangs", {**TINY, "net.py": f"import time\nopen({str(tmp_path / 'begun')!r}, 'w')\ntime.sleep(600)\n"}
+    )
     path = os.pathsep.join(filter(None, sys.path))
     process = subprocess.Popen(
-        [sys.executable, "-m", "archlab", "diff", "HEAD..HEAD", "net.py:Net"],
+        [sys.executable, "-P", "-m", "archlab", "diff", "HEAD..HEAD", "net.py:Net"],
         env={**os.environ, "PYTHONPATH": path},
         stderr=subprocess.PIPE,
         text=True,
@@ -328,6 +339,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing_behind(scratch: Scratch, 
     end = time.monotonic() + 60
     while not (tmp_path / "begun").exists():
         assert time.monotonic() < end
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)

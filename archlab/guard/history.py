@@ -16,9 +16,9 @@ from typing import Any
 
 from archlab.guard import worker
 from archlab.guard.cache import Cache, Job
-from archlab.guard.git import environment, git, last_line
+from archlab.guard.git import GitError, environment, git, last_line
 from archlab.guard.revisions import Repository, Revision
-from archlab.guard.worktrees import adding, run_folder
+from archlab.guard.worktrees import add, filling, run_folder
 
 _POLL = 0.02
 _LAST = 2000
@@ -65,6 +65,7 @@ def counted(
             waiting[keys[revision]] = _Run(revision, missing)
     total = len(found)
     if waiting:
+        cache.forget()
         with run_folder(repository) as folder:
             runs = _Runs(repository, folder, list(waiting.values()))
             ended = runs.ended(at_once or cpus(), lambda now, left: told and told(now, total - left, total))
@@ -145,9 +146,9 @@ class _Runs:
                     told([run.revision for run in self.running], len(self.waiting) + len(self.running))
                 time.sleep(_POLL)
                 for run in list(self.running):
-                    if run.process is None or run.process.poll() is None:
+                    if run.process is not None and run.process.poll() is None:
                         continue
-                    if run.counting or not self._count(run):
+                    if run.process is None or run.counting or not self._count(run):
                         self.running.remove(run)
                         yield self._finished(run)
         finally:
@@ -156,7 +157,12 @@ class _Runs:
 
     def _begin(self, run: _Run) -> _Run:
         run.path = self.folder / f"{self.folder.name}-{run.revision.short}-{len(self.waiting)}"
-        self._start(run, adding(self.repository, run.revision, run.path), environment(), self.folder)
+        try:
+            add(self.repository, run.revision, run.path)
+        except GitError as error:
+            run.lost = Failure(f"its files could not be checked out: {error}", worker.UNBUILDABLE)
+        else:
+            self._start(run, filling(run.path), environment(), self.folder)
         return run
 
     def _count(self, run: _Run) -> bool:

@@ -30,8 +30,8 @@ class Revision:
 
     @property
     def name(self) -> str:
-        """How it is called: as it was typed, with its hash where that is another word."""
-        return self.text if self.commit.startswith(self.text) else f"{self.text} ({self.short})"
+        """How it is called: as it was typed, with the first digits of its hash where that is another word."""
+        return self.short if self.commit.startswith(self.text) else f"{self.text} ({self.short})"
 
 
 @dataclass(frozen=True)

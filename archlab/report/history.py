@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from archlab.cost import METRICS
@@ -17,14 +18,21 @@ from archlab.report.table import Block, Column, Details, Document, Kind, Table, 
 SIDES = ("old", "new")
 _METRICS = {"macs": ("MACs", 8), "params": ("params", 7), "peak_memory": ("peak\nmemory", 6)}
 _NAMED = 5
+_MANY = 8
+"""From more models than that the unchanged ones are one row."""
 _SAID = {"not counted": "could not be counted", "changed": "changed", "new": "is new", "removed": "was removed"}
 
 
 def diff_document(changes: Changes, top: int | None = None) -> Document:
     """Return what changed: a row a model, and for each that is another its totals, first layer and movers."""
-    blocks: list[Block] = [_models(changes)] if changes.models else []
-    blocks += [_model(model, changes, top or TOP) for model in changes.models if model.status != "no change"]
-    return Document(_verdict(changes), tuple(blocks))
+    same = [model for model in changes.models if model.status == "no change"]
+    folded = same if len(changes.models) > _MANY and len(same) > 1 else []
+    shown = [model for model in changes.models if model not in folded]
+    blocks: list[Block] = [_models(shown, len(folded))] if changes.models else []
+    blocks += [_model(model, changes, top or TOP) for model in shown if model.status != "no change"]
+    if folded:
+        blocks.append(Details(f"{len(folded)} models without a change", (_models(folded),), aside=True))
+    return Document(_verdict(changes), tuple(blocks), _models(changes.models))
 
 
 def _verdict(changes: Changes) -> str:
@@ -47,21 +55,23 @@ def _verdict(changes: Changes) -> str:
     return f"{between}: of {count} model{'s' * (count != 1)} {', '.join(parts)}."
 
 
-def _models(changes: Changes) -> Table:
-    """Return a row a model: its status, what it costs on the new side, and by how much that changed."""
+def _models(models: Sequence[Change], folded: int = 0) -> Table:
+    """Return a row a model: its status, its cost on the new side, by how much that changed; one for those folded."""
     columns = [Column("model", key="model", code=True), Column("status", key="status")]
     for metric, (title, importance) in _METRICS.items():
         kind: Kind = "bytes" if metric == "peak_memory" else "count"
         columns.append(Column(title, kind, "", importance, metric))
         columns.append(Column(f"{title.split()[-1]}\nchange", kind, "", importance, f"{metric}_change", signed=True))
     rows = []
-    for model in changes.models:
+    for model in models:
         old, new = model.entries
         difference, shown = model.difference, old if model.status == "removed" else new
         cells: list[Any] = []
         for metric in _METRICS:
             cells += [shown and shown.total.get(metric), difference and difference.change(metric)]
         rows.append((model.name, model.status, *cells))
+    if folded:
+        rows.append((f"… {folded} more", "no change", *("", "~") * len(_METRICS)))
     return Table(tuple(columns), rows)
 
 
