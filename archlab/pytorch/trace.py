@@ -7,8 +7,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from threading import Thread
 from typing import Any
 
 import torch
@@ -41,7 +39,6 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
         args, kwargs = inputs
     if mode not in MODES:
         raise UsageError(f"unknown mode {mode!r}; modes are {' and '.join(MODES)}")
-    _load_kernels()
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -49,18 +46,6 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
     finally:  # what the trace alone needed is gone by now, and nothing to look through
         if collecting:
             gc.enable()
-
-
-@cache
-def _load_kernels() -> None:
-    """Let torch load the Python part of its meta kernels, which it does at the first call of one.
-
-    Whoever looks at the stack while modules load keeps its frames, and what a forward in them holds: in the
-    first trace of a process tensors would outlive their last reader. So it is done once, on a stack of its own.
-    """
-    thread = Thread(target=lambda: torch.empty(1, device="meta").relu())
-    thread.start()
-    thread.join()
 
 
 def _trace(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str) -> Graph:
