@@ -258,7 +258,7 @@ def test_the_commit_is_found_with_its_products_and_its_share(line: list[str], ru
 
 
 def test_the_rest_of_the_change_is_said_with_the_command_that_finds_it(line: list[str], run: Run) -> None:
-    found = run("bisect", "net.json", "HEAD~7..HEAD", "--json")
+    found = run("bisect", "HEAD~7..HEAD", "net.json", "--json")
     data = json.loads(found.out)
     assert (data["schema"], data["found"]["commit"]) == ("archlab.bisect/1", line[4])
     # From 32 to 40 of the way from 32 to 64.
