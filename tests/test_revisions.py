@@ -550,12 +550,13 @@ def test_another_job_another_environment_and_changed_code_of_others_are_counted_
 
 
 SCRIPT = """
-import sys
+import signal
 from pathlib import Path
 from repositories import job
 from archlab.guard.revisions import Repository
 from archlab.guard.history import counted
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would have ignored
 repository = Repository.of(Path.cwd())
 counted(repository, {repository.resolve(text): [job("net.py:Net")] for text in ("HEAD", "HEAD~1")})
 """
