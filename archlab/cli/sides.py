@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from archlab.cli.operands import Operand, Project
-from archlab.errors import ArchlabError, UsageError
+from archlab.errors import ArchlabError, ReadError, UsageError
 
 if TYPE_CHECKING:
     from archlab.guard.config import Model
     from archlab.guard.revisions import Repository, Revision
+    from archlab.guard.runs import Outcome
     from archlab.guard.sides import Counted, Side
 
 
@@ -83,9 +84,7 @@ def in_revisions(
     repository: Repository, wanted: Sequence[tuple[Revision, Sequence[Model]]], show: Callable[[str], None]
 ) -> list[dict[str, Counted]]:
     """Return what models cost in each revision, all of them counted at once."""
-    from archlab.guard.entry import Entry
     from archlab.guard.history import counted
-    from archlab.guard.runs import Failure
 
     def told(now: Sequence[Revision], done: int, total: int) -> None:
         show(f"counting {', '.join(revision.short for revision in now)} ({done} of {total} revisions done)")
@@ -95,11 +94,18 @@ def in_revisions(
         jobs.setdefault(revision, {}).update({model.name: model.to_dict() for model in models})
     found = counted(repository, {revision: list(each.values()) for revision, each in jobs.items()}, told)
     return [
-        {
-            model.name: outcome
-            if isinstance(outcome := found[revision][model.name], Failure)
-            else Entry.of(outcome, model.target, model.arguments)
-            for model in models
-        }
-        for revision, models in wanted
+        {model.name: _counted(found[revision][model.name], model) for model in models} for revision, models in wanted
     ]
+
+
+def _counted(outcome: Outcome, model: Model) -> Counted:
+    """Return what a model costs; a profile that says too little, of an archlab long ago, is no count."""
+    from archlab.guard.entry import Entry
+    from archlab.guard.runs import Failure
+
+    if isinstance(outcome, Failure):
+        return outcome
+    try:
+        return Entry.of(outcome, model.target, model.arguments)
+    except ReadError as error:
+        return Failure(str(error), error.exit_code)
