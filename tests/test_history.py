@@ -162,6 +162,16 @@ def test_what_cannot_be_counted_is_said_and_the_rest_is_shown(scratch: Scratch, 
     assert any(line.startswith("HEAD (") and "): other.json: " in line for line in lines(found))
 
 
+def test_a_profile_that_says_too_little_does_not_stop_the_rest(scratch: Scratch, run: Run) -> None:
+    """A project that has archlab itself may have had one that said less."""
+    scratch.commit("Long ago", {**TINY, "net.py": "macs = 1", "net.json": None})
+    scratch.commit("Now", {"archlab/__init__.py": None, "net.json": linear_graph(16)})
+    found = run("diff", "HEAD~1..HEAD", "net.py:macs", "net.json")
+    assert found.code == 3
+    assert "this is no profile of schema archlab.profile/1" in found.out
+    assert f"HEAD ({scratch.git('rev-parse', '--short=9', 'HEAD')}): {8 * 16} MACs, {8 * 16 + 16} params" in found.out
+
+
 def test_many_unchanged_models_are_one_row_but_not_for_a_program(scratch: Scratch, run: Run) -> None:
     names = [f"net{number}.json" for number in range(9)]
     scratch.commit("Many", {"archlab.toml": config(*names), **{name: linear_graph(4) for name in names}})
@@ -258,7 +268,7 @@ def test_the_commit_is_found_with_its_products_and_its_share(line: list[str], ru
 
 
 def test_the_rest_of_the_change_is_said_with_the_command_that_finds_it(line: list[str], run: Run) -> None:
-    found = run("bisect", "net.json", "HEAD~7..HEAD", "--json")
+    found = run("bisect", "HEAD~7..HEAD", "net.json", "--json")
     data = json.loads(found.out)
     assert (data["schema"], data["found"]["commit"]) == ("archlab.bisect/1", line[4])
     # From 32 to 40 of the way from 32 to 64.

@@ -17,8 +17,9 @@ import pytest
 from repositories import ENVIRONMENT, TINY, Scratch, job, linear_graph, net
 
 from archlab.errors import UsageError
-from archlab.guard.history import Failure, Outcome, counted
+from archlab.guard.history import counted
 from archlab.guard.revisions import Range, Repository, is_range, no_range, range_of
+from archlab.guard.runs import Failure, Outcome
 from archlab.guard.worker import loaded, redirect_editables
 
 
@@ -248,6 +249,16 @@ def test_an_editable_install_of_a_src_layout_gives_way_to_the_revision(
     head = repository.resolve("HEAD")
     found = counted(repository, {head: jobs})[head]
     assert (macs(found["net"]), macs(found["other"])) == (1, 2)
+
+
+def test_an_environment_that_lies_untracked_in_the_checkout_is_used_as_it_is(
+    scratch: Scratch, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as .venv, which no revision has."""
+    scratch.commit("First", {**TINY, ".gitignore": ".venv\n", "net.py": "from widths import width\n"})
+    scratch.write({".venv/lib/widths.py": "width = 16\n"})
+    monkeypatch.setattr(sys, "path", [*sys.path, str(scratch.folder / ".venv" / "lib")])
+    assert macs(*count(repository, "HEAD", jobs=[job("net.py:width")])) == 16
 
 
 def test_code_of_the_checkout_is_refused_with_the_module_named(

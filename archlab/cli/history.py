@@ -96,7 +96,7 @@ def diff(
     The models are those of each revision's own config, or of the present one. Exit code 3 says that something
     could not be counted; the rest is shown.
     """
-    from archlab.cli.operands import sides
+    from archlab.cli.sides import sides
     from archlab.guard.sides import Changes
     from archlab.report.history import diff_document
 
@@ -171,10 +171,13 @@ def bisect(
     from archlab.cli.operands import project
     from archlab.cli.searching import search
     from archlab.guard.entry import LOCKED, OPTIONAL
+    from archlab.guard.revisions import is_range
     from archlab.report.bisecting import bisect_document
 
     if metric not in (known := (*LOCKED, *OPTIONAL)):
         raise UsageError(f"--metric {metric}: unknown metric{nearest(metric, known)} (metrics: {', '.join(known)})")
+    if is_range(model) and ".." not in span:  # the other way round
+        model, span = span, model
     where = project(config, [model], _way(input, arg, mode, backward, convention))
     with progress() as show:
         found = search(where, span, metric, show)

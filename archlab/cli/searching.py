@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from archlab.cli.operands import Project, in_revisions
+from archlab.cli.operands import Project
+from archlab.cli.sides import in_revisions
 from archlab.errors import ReadError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def search(project: Project, span: str, metric: str, show: Callable[[str], None]
     """
     from archlab.guard.bisect import bisect
     from archlab.guard.found import Found
-    from archlab.guard.history import Failure, cpus
+    from archlab.guard.history import cpus
+    from archlab.guard.runs import Failure
 
     good, bad = project.repository.ends(span)
     (model,) = project.models(bad)

@@ -9,8 +9,8 @@ from typing import Any
 from archlab.guard.bisect import Bisection
 from archlab.guard.difference import Difference
 from archlab.guard.entry import Entry
-from archlab.guard.history import Failure
 from archlab.guard.revisions import Repository, Revision
+from archlab.guard.runs import Failure
 
 
 @dataclass(frozen=True)

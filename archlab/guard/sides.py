@@ -9,8 +9,8 @@ from typing import Any
 
 from archlab.guard.difference import Difference
 from archlab.guard.entry import Entry
-from archlab.guard.history import Failure
 from archlab.guard.revisions import Revision
+from archlab.guard.runs import Failure
 
 NOT_COUNTED = 3
 """The exit code where something could not be counted."""

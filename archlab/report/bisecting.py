@@ -42,7 +42,10 @@ def bisect_document(found: Found, commands: Sequence[tuple[str, str]] = (), top:
     for reason, command in commands:
         blocks += [Text(reason), Text(command, code=True)]
     if found.failures:
-        columns = (Column("commit", key="commit", code=True), Column("why it cannot be counted", key="why"))
+        columns = (
+            Column("commit", key="commit", code=True),
+            Column("why it cannot be counted", key="why", code=True),
+        )
         rows = [(revision.short, " ".join(why.split())) for revision, why in found.failures.items()]
         blocks.append(Table(columns, rows))
     return Document(title, (*blocks, counted))
@@ -64,7 +67,7 @@ def _steps(found: Found) -> Table:
         Column("commit", key="commit", code=True),
         Column(WORDS.get(metric, metric), kind, key=metric, exact=True),
         Column("change", kind, importance=6, key="change", exact=True, signed=True),
-        Column("subject", key="subject"),
+        Column("subject", key="subject", code=True),
     )
     assert steps.after is not None
     shown = [("before", steps.before), *(("?", each) for each in steps.hidden), ("after", steps.after)]

@@ -9,8 +9,8 @@ from archlab.cost import METRICS
 from archlab.guard.check import grown
 from archlab.guard.difference import WORDS, Difference
 from archlab.guard.entry import Entry
-from archlab.guard.history import Failure
 from archlab.guard.quantities import IN_BYTES
+from archlab.guard.runs import Failure
 from archlab.guard.sides import Change, Changes
 from archlab.report.changes import TOP, first_layer, listed, movers, others
 from archlab.report.table import Block, Column, Details, Document, Kind, Table, Text
@@ -127,7 +127,7 @@ def _totals(difference: Difference) -> Table:
         Column("old", "count", importance=6, key="old", exact=True),
         Column("new", "count", importance=7, key="new", exact=True),
         Column("change", "count", key="change", exact=True, signed=True),
-        Column("share", importance=5, key="share"),
+        Column("share", "decimal", importance=5, key="share"),
     )
     rows = [
         (
