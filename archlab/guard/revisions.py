@@ -82,6 +82,8 @@ class Repository:
     @classmethod
     def of(cls, folder: Path) -> Repository:
         """Return the repository that a folder lies in; raise `UsageError` where there is none."""
+        if os.name == "nt":  # runs hold locks of files and end groups of processes
+            raise UsageError("revisions are counted on Linux and macOS; on Windows use its Linux subsystem")
         try:
             root = git(folder, "rev-parse", "--show-toplevel")
             common = git(folder, "rev-parse", "--git-common-dir")
