@@ -41,8 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--archlab-force is for --archlab-update, which is not given")
     if update and not force and in_ci():
         raise pytest.UsageError(
-            f"--archlab-update writes no {LOCK_FILE} in CI (CI={os.environ['CI']}), where all would pass whatever models "
-            "cost; run it where you work and commit the file, or add --archlab-force"
+            f"--archlab-update writes no {LOCK_FILE} in CI (CI={os.environ['CI']}), where checks would then pass "
+            "whatever models cost; run it where you work and commit the file, or add --archlab-force"
         )
     config.pluginmanager.register(Session(config), NAME)
 
