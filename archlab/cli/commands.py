@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from archlab.cli.app import app
+from archlab.cli.bounding import HardwareOption, RecalibrateOption, bounded
 from archlab.cli.options import (
     ArgOption,
     BackwardOption,
@@ -60,6 +61,8 @@ def profile(
     mode: ModeOption = Mode.inference,
     backward: BackwardOption = False,
     convention: ConventionOption = "archlab",
+    hardware: HardwareOption = None,
+    recalibrate: RecalibrateOption = False,
     columns: ColumnsOption = None,
     depth: DepthOption = None,
     sort: SortOption = None,
@@ -78,8 +81,9 @@ def profile(
     mode = Mode.training if backward else mode
     shaping = Shaping(names(columns), depth, sort, top)
     result = api.profile(load(target, input, arg, mode), mode=mode.value, convention=convention, backward=backward)
-    document = profile_document(result, shaping)
-    emit(document, chosen_format(format, json), output, exact, data=result.to_dict)
+    additions, data = bounded(result, hardware, recalibrate)
+    document = profile_document(result, shaping, additions)
+    emit(document, chosen_format(format, json), output, exact, data=data)
     finish(strict and bool(result.uncounted or result.assumed))
 
 

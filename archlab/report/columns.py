@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from archlab.cost import Cost, total
 from archlab.errors import UsageError, nearest
 from archlab.ir import OPERATION_CLASSES
 from archlab.profiles import Layer, Profile
-from archlab.report.table import Column, Kind, Table
+from archlab.report.table import Block, Column, Kind, Table
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,25 @@ REACH: dict[str, Column] = {
 DEFAULT = ("params", "macs", "share", "flops", "activations", "bytes_moved", "intensity")
 WITH_BACKWARD = ("params", "macs", "backward_macs", *DEFAULT[2:])
 """The columns of a profile that counts its backward pass."""
+ON_REQUEST: dict[str, str] = dict.fromkeys(("bound", "bound_seconds", "bound_share"), "--hardware NAME")
+"""Columns of what is not counted, and the option that each comes with."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """A column whose values come from elsewhere than costs: of the layers of a row, by their names."""
+
+    column: Column
+    get: Callable[[Sequence[str]], Any]
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What another analysis adds to a profile's document: columns, those shown by default, and blocks at its end."""
+
+    columns: tuple[Added, ...]
+    default: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,8 +85,8 @@ class Shaping:
     top: int | None = None
 
     def __post_init__(self) -> None:
-        _known(self.columns, (*COSTS, SHARE.key, *REACH))
-        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key))
+        _known(self.columns, (*COSTS, SHARE.key, *REACH, *ON_REQUEST))
+        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key, *ON_REQUEST))
         for name, value in (("depth", self.depth), ("top", self.top)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
@@ -79,26 +98,56 @@ def _known(names: Iterable[str], known: Sequence[str]) -> None:
             raise UsageError(f"unknown column {name!r}{nearest(name, known)} (columns: {', '.join(known)})")
 
 
-def cost_table(profile: Profile, shaping: Shaping | None = None) -> Table:
-    """Return a row a layer, or a row a block, with the totals."""
+def cost_table(profile: Profile, shaping: Shaping | None = None, additions: Sequence[Addition] = ()) -> Table:
+    """Return a row a layer, or a row a block, with the totals.
+
+    Raises `UsageError` for a column that comes with an option which was not given.
+    """
     shaping = shaping or Shaping()
-    names = shaping.columns or (WITH_BACKWARD if profile.backward else DEFAULT)
+    added = {column.column.key: column for addition in additions for column in addition.columns}
+    names = shaping.columns or _default(profile, additions)
+    for name in (*names, shaping.sort):
+        if name in ON_REQUEST and name not in added:
+            raise UsageError(f"the column {name} comes with {ON_REQUEST[name]}; add it")
     heads, entries = _entries(profile, shaping.depth)
-    if shaping.sort is not None:
+    if shaping.sort in added:
+        entries.sort(key=lambda entry: _key(added[shaping.sort or ""].get(entry[2])))
+    elif shaping.sort is not None:
         by = COSTS["macs" if shaping.sort == SHARE.key else shaping.sort]
         entries.sort(key=lambda entry: -by.get(entry[1]))
     if shaping.top is not None and len(entries) > shaping.top:
         rest, entries = entries[shaping.top :], entries[: shaping.top]
         words = f"… {len(rest)} more {'layers' if shaping.depth is None else 'blocks'}"
-        entries.append(((words, *[""] * (len(heads) - 1)), total(cost for _, cost in rest)))
+        members = [name for entry in rest for name in entry[2]]
+        entries.append(((words, *[""] * (len(heads) - 1)), total(entry[1] for entry in rest), members))
     fields = receptive_field(profile.graph) if shaping.depth is None and REACH.keys() & set(names) else {}
 
-    def row(words: tuple[str, ...], cost: Cost) -> list[Any]:
-        return [*words, *(_value(name, cost, profile.total, fields.get(words[0])) for name in names)]
+    def row(words: tuple[str, ...], cost: Cost, members: Sequence[str]) -> list[Any]:
+        values = (
+            added[name].get(members) if name in added else _value(name, cost, profile.total, fields.get(words[0]))
+            for name in names
+        )
+        return [*words, *values]
 
-    columns = (*heads, *(COSTS[name].column if name in COSTS else REACH.get(name, SHARE) for name in names))
-    blank = [""] * (len(heads) - 1)
-    return Table(columns, [row(*entry) for entry in entries], total=row(("total", *blank), profile.total))
+    columns = (*heads, *(_column(name, added) for name in names))
+    whole = row(("total", *[""] * (len(heads) - 1)), profile.total, profile.names)
+    return Table(columns, [row(*entry) for entry in entries], total=whole)
+
+
+def _default(profile: Profile, additions: Sequence[Addition]) -> tuple[str, ...]:
+    named = tuple(name for addition in additions for name in addition.default)
+    return named or (WITH_BACKWARD if profile.backward else DEFAULT)
+
+
+def _column(name: str, added: Mapping[str, Added]) -> Column:
+    if name in added:
+        return added[name].column
+    return COSTS[name].column if name in COSTS else REACH.get(name, SHARE)
+
+
+def _key(value: Any) -> tuple[bool, Any]:
+    """Return what puts the largest number first, words in order, and what has no value last."""
+    return value is None, (0 if value is None else value if isinstance(value, str) else -value)
 
 
 def _value(name: str, cost: Cost, whole: Cost, field: ReceptiveField | None) -> Any:
@@ -114,17 +163,24 @@ def _value(name: str, cost: Cost, whole: Cost, field: ReceptiveField | None) -> 
     return value if isinstance(value, int) else "x".join(map(str, value))
 
 
-def _entries(profile: Profile, depth: int | None) -> tuple[tuple[Column, ...], list[tuple[tuple[str, ...], Cost]]]:
+Entry = tuple[tuple[str, ...], Cost, Sequence[str]]
+"""The words of a row, its cost, and the names of its layers."""
+
+
+def _entries(profile: Profile, depth: int | None) -> tuple[tuple[Column, ...], list[Entry]]:
+    shown = [layer for layer in profile.layers if not layer.node.op.is_input]
     if depth is not None:
         blocks = profile.by_block(depth)
-        return (Column("block", key="block"),), [((name,), cost) for name, cost in blocks.items()]
+        members: dict[str, list[str]] = {name: [] for name in blocks}
+        for layer in shown:
+            members["/".join(layer.name.split("/")[:depth])].append(layer.name)
+        return (Column("block", key="block"),), [((name,), cost, members[name]) for name, cost in blocks.items()]
     heads = (
         Column("layer", key="layer"),
         Column("op", importance=6, key="op"),
         Column("output", importance=7, key="output"),
     )
-    shown = [layer for layer in profile.layers if not layer.node.op.is_input]
-    return heads, [((layer.name, layer.op, shape(layer)), layer.cost) for layer in shown]
+    return heads, [((layer.name, layer.op, shape(layer)), layer.cost, [layer.name]) for layer in shown]
 
 
 def shape(layer: Layer) -> str:

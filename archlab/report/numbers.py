@@ -28,6 +28,24 @@ def in_bytes(value: int) -> str:
     return f"{shown}B" if shown[-1].isalpha() else f"{shown} B"
 
 
+def in_seconds(value: float) -> str:
+    """Return a time in its unit with three significant digits: 11.6 µs, 1.23 ms, 4.00 s."""
+    if not value:
+        return "0 s"
+    for step, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
+        # What would round up to a thousand of its unit is one of the next.
+        if abs(value) >= 0.9995 * step or unit == "ns":
+            scaled = value / step
+            return f"{scaled:,.{2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0}f} {unit}"
+    raise AssertionError(value)
+
+
+def in_rate(value: float, unit: str) -> str:
+    """Return a rate in SI units with up to four significant digits: 989.5 TFLOP/s, 3.35 TB/s."""
+    step, prefix = next((s, p) for s, p in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (0, "")) if value >= s)
+    return f"{value / (step or 1):.4g} {prefix}{unit}"
+
+
 def times(ratio: float) -> str:
     """Return a factor with three significant digits, such as 21.4× or 7.94×."""
     if ratio >= 1000:
@@ -65,6 +83,8 @@ def show(value: Any, column: Column, exact: bool) -> str:
         return change(float(value))
     if column.kind == "share":
         return f"{100 * value:.1f} %"
+    if column.kind == "seconds":
+        return repr(float(value)) if exact or column.exact else in_seconds(value)
     if column.kind == "decimal":
         return f"{value:,.2f}"
     return str(value)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from archlab.analyses.conventions import Tally, largest
 from archlab.profiles import Profile
-from archlab.report.columns import Shaping, cost_table
+from archlab.report.columns import Addition, Shaping, cost_table
 from archlab.report.numbers import human, in_bytes
 from archlab.report.table import Column, Document, Heading, Table, Text
 
 
-def profile_document(profile: Profile, shaping: Shaping | None = None) -> Document:
-    """Return a profile's table and its totals, each with every digit."""
+def profile_document(
+    profile: Profile, shaping: Shaping | None = None, additions: Sequence[Addition] = ()
+) -> Document:
+    """Return a profile's table and its totals, each with every digit, and what other analyses add to it."""
     return Document(
         f"{profile.subject} · {profile.way} · {_given(profile)}",
         (
-            cost_table(profile, shaping),
+            cost_table(profile, shaping, additions),
             totals_table(profile),
             Text(completeness(profile)),
             *uncounted_tables(profile),
             *_convention(profile),
+            *(block for addition in additions for block in addition.blocks),
         ),
     )
 
