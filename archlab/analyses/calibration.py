@@ -59,6 +59,15 @@ class Calibration:
         return 1 / self.launch.median
 
     @property
+    def _doubt(self) -> str:
+        busy = self.load is not None and self.load > self.cpus / 2
+        return (
+            ". The system was busy while this was measured, so its roofs may be too low: --recalibrate"
+            if busy
+            else ""
+        )
+
+    @property
     def hardware(self) -> Hardware:
         """The roofs of the device: the best of what it sustained."""
         fastest = max(self.bandwidth.values(), key=lambda found: found.best)
@@ -79,7 +88,7 @@ class Calibration:
             memory=self.memory,
             source=measured,
             spread={name: found.iqr / found.median for name, found in figures.items()},
-            note=f"An operation takes {self.launch_seconds * 1e6:.3g} µs to start, which is in no bound",
+            note=f"An operation takes {self.launch_seconds * 1e6:.3g} µs to start, which is in no bound{self._doubt}",
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,11 +23,11 @@ _FP32 = "tensor rates with FP32 accumulation"
 _GA102 = f"NVIDIA Ampere GA102 GPU Architecture, white paper v2.0, 2021, appendix A; {_FP32}"
 _ADA = f"NVIDIA Ada GPU Architecture, white paper v2.1, 2023, appendix A; {_FP32}"
 _BLACKWELL = f"NVIDIA RTX Blackwell GPU Architecture, white paper v1.1, 2025, table 3; {_FP32}"
-_TPU = "Google Cloud TPU documentation, page TPU {}, read November 2025"
+_TPU = "Google Cloud documentation, page TPU {}, as of 2026"
 _M1 = "Apple, event and newsroom, 18 October 2021"
-_ZEN3 = "two 256-bit FMA a cycle (Software Optimization Guide for AMD Family 19h, 2020)"
-_ZEN4 = "two 256-bit FMA a cycle (Software Optimization Guide for the AMD Zen 4 Microarchitecture, 2023)"
-_AVX512 = "two 512-bit FMA a cycle (Intel ARK: number of AVX-512 FMA units 2)"
+_ZEN3 = "FMA by the Software Optimization Guide for AMD Family 19h, 2020"
+_ZEN4 = "FMA by the Software Optimization Guide for the AMD Zen 4, 2023"
+_AVX512 = "two AVX-512 FMA units"
 
 
 def _device(
@@ -45,7 +45,7 @@ def _cpu(
     """Return a row of a CPU in one socket: `bits` are its memory lines, `memory` GB, `cycle` FLOPs a core."""
     rates = {dtype: cores * mhz * 10**6 * flops for dtype, flops in cycle.items()}
     bandwidth = bits // 8 * mega_transfers * 10**6
-    per_cycle = f"{cores} cores · {mhz / 1000:g} GHz · {cycle['float32']} float32 FLOPs a cycle"
+    per_cycle = f"{cores} cores · {mhz / 1000:g} GHz · {cycle['float32']} float32 FLOPs"
     return Hardware("", title, "CPU", rates, rates["float32"], bandwidth, memory * 10**9, f"{source}; {per_cycle}")
 
 
@@ -168,7 +168,7 @@ MACHINES: Mapping[str, Hardware] = {
     "raspberry-pi-5": _cpu(
         "Raspberry Pi 5 8 GB, its CPU",
         "Raspberry Pi 5, product brief, 2023; "
-        "two 128-bit FMLA a cycle (Arm Cortex-A76 Software Optimization Guide 8.0, 2019)",
+        "FMLA by the Arm Cortex-A76 Software Optimization Guide 8.0, 2019",
         cores=4, mhz=2400, bits=32, mega_transfers=4267, memory=8, float64=8, float32=16, float16=32,
     ),
 }  # fmt: skip

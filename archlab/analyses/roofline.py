@@ -98,6 +98,12 @@ class Roofline:
         """Return the sum of the bounds of some layers."""
         return sum((self.layers[name].seconds for name in names), _ZERO)
 
+    def attained(self, names: Iterable[str]) -> float | None:
+        """Return the part of the bounds' speed that some layers ran at together, of those that were measured."""
+        timed = [layer for name in names if (layer := self.layers[name]).measured]
+        spent = sum(layer.measured or 0.0 for layer in timed)
+        return float(sum((layer.seconds for layer in timed), _ZERO)) / spent if spent else None
+
     def bound(self, names: Iterable[str]) -> str | None:
         """Return what bounds most of the time of some layers; None where there is no time."""
         times: dict[str, Fraction] = {}

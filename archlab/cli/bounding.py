@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,7 +12,17 @@ from archlab.errors import UsageError
 
 if TYPE_CHECKING:
     from archlab.profiles import Profile
-    from archlab.report.columns import Addition
+    from archlab.report.columns import Figure
+    from archlab.report.table import Block
+
+
+class Bounded(NamedTuple):
+    """What bounds add to a profile: columns, those shown by default, blocks at its end, and its data with them."""
+
+    figures: Mapping[str, Figure]
+    default: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    data: Callable[[], dict[str, Any]]
 
 
 def complete_hardware(incomplete: str) -> list[str]:
@@ -38,20 +48,19 @@ RecalibrateOption = Annotated[
 ]
 
 
-def bounded(
-    profile: Profile, name: str | None, recalibrate: bool
-) -> tuple[tuple[Addition, ...], Callable[[], dict[str, Any]]]:
-    """Return what bounds add to a profile's document, and its plain data with them; nothing without a name."""
+def bounded(profile: Profile, name: str | None, recalibrate: bool) -> Bounded:
+    """Return the bounds of a profile on a machine; none without its name."""
     from archlab.analyses.hardware import THIS
 
-    if recalibrate and (name or "").split(":")[0].casefold() != THIS:
+    if recalibrate and (name or "").split(":")[0].strip().casefold() != THIS:
         raise UsageError(f"--recalibrate goes with --hardware {THIS}, which measures the device in hand")
     if name is None:
-        return (), profile.to_dict
+        return Bounded({}, (), (), profile.to_dict)
     from archlab import api
-    from archlab.report.bounds import bounds
+    from archlab.report.bounds import DEFAULT, bound_blocks, bound_figures
 
     with progress() as show:
         machine = api.hardware(name, recalibrate=recalibrate, told=show)
     result = api.roofline(profile, machine)
-    return (bounds(profile, result),), lambda: result.into(profile.to_dict())
+    blocks = bound_blocks(profile, result)
+    return Bounded(bound_figures(result), DEFAULT, blocks, lambda: result.into(profile.to_dict()))

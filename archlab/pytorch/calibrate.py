@@ -27,6 +27,8 @@ _LEAST = 3
 """Runs of each figure at least, however long they take."""
 _SMALLEST, _LARGEST = 512, 16384
 """Sides of the square matrices that are multiplied."""
+_PASSED = 2**28
+"""Bytes of each tensor that is passed over, of which no cache holds three."""
 _DTYPES: dict[str, torch.dtype] = {
     "float64": torch.float64,
     "float32": torch.float32,
@@ -219,7 +221,7 @@ def _product_rates(device: torch.device, multiply: Callable[[int], Callable[[], 
 
 def _passes(device: torch.device) -> Iterator[tuple[str, Callable[[], Any], int]]:
     """Give patterns of passes over memory that no cache holds, each with the bytes that it moves."""
-    size = min(2**28 if device.type == "cpu" else 2**30, (_memory(device) or 2**32) // 16)
+    size = min(_PASSED, (_memory(device) or 2**32) // 16)
     count = size // 4
     a, b, c = (torch.ones(count, device=device) for _ in range(3))
     yield "copy", lambda: a.copy_(b), 2 * 4 * count

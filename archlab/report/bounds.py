@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from archlab.analyses.hardware import TF32
 from archlab.analyses.roofline import ROOFS, Roofline
-from archlab.cost import total
+from archlab.cost import Cost
 from archlab.profiles import Profile
-from archlab.report.columns import COSTS, Added, Addition
+from archlab.report.columns import COSTS, Figure
 from archlab.report.numbers import in_bytes, in_rate, in_seconds
 from archlab.report.table import Block, Column, Heading, Table, Text
 
@@ -21,30 +21,32 @@ _WHAT = (
 )
 
 
-def bounds(profile: Profile, roofline: Roofline) -> Addition:
-    """Return the columns and the tables of a profile's bounds on one machine."""
-    costs = {layer.name: layer.cost for layer in profile.layers}
+def bound_figures(roofline: Roofline) -> dict[str, Figure]:
+    """Return the columns of a profile's bounds on one machine; the attained part where layers were measured."""
+    intensity = replace(COSTS["intensity"].column, title="intensity\nFLOP/B", unit="", importance=8)
+    seconds = Column("time at\nleast", "seconds", key="bound_seconds")
 
-    def intensity(names: Sequence[str]) -> float:
-        return total(costs[name] for name in names).intensity
+    def share(layers: Sequence[str], _: Cost) -> float:
+        return float(roofline.seconds(layers) / roofline.total) if roofline.total else 0.0
 
-    def share(names: Sequence[str]) -> float:
-        return float(roofline.seconds(names) / roofline.total) if roofline.total else 0.0
+    figures = {
+        "intensity": Figure(intensity, lambda _, cost: cost.intensity),
+        "bound": Figure(Column("bound by", key="bound"), lambda layers, _: roofline.bound(layers)),
+        "bound_seconds": Figure(seconds, lambda layers, _: float(roofline.seconds(layers))),
+        "bound_share": Figure(Column("share\nof it", "share", importance=8, key="bound_share"), share),
+    }
+    if any(layer.measured is not None for layer in roofline.layers.values()):
+        column = Column("attained", "share", importance=8, key="attained")
+        figures["attained"] = Figure(column, lambda layers, _: roofline.attained(layers))
+    return figures
 
-    columns = (
-        Added(replace(COSTS["intensity"].column, title="intensity\nFLOP/B", unit="", importance=8), intensity),
-        Added(Column("bound by", key="bound"), roofline.bound),
-        Added(
-            Column("time at\nleast", "seconds", key="bound_seconds"),
-            lambda names: float(roofline.seconds(names)),
-        ),
-        Added(Column("share\nof it", "share", importance=8, key="bound_share"), share),
-    )
-    return Addition(columns, DEFAULT, (Heading(f"Bounds on {roofline.hardware.title}"), *_machine(profile, roofline)))
+
+def bound_blocks(profile: Profile, roofline: Roofline) -> tuple[Block, ...]:
+    """Return the machine's roofs, the bounds of the whole, and what they rest on."""
+    return Heading(f"Bounds on {roofline.hardware.title}"), *_machine(profile, roofline)
 
 
 def _machine(profile: Profile, roofline: Roofline) -> tuple[Block, ...]:
-    """Return the machine's roofs, the bounds of the whole, and what they rest on."""
     machine, fused = roofline.hardware, roofline.fused
     rows: list[tuple[str, str, str]] = []
     for dtype, (known, rate) in roofline.rates.items():

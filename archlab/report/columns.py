@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from archlab.analyses.receptive_field import ReceptiveField, receptive_field
 from archlab.cost import Cost, total
 from archlab.errors import UsageError, nearest
 from archlab.ir import OPERATION_CLASSES
 from archlab.profiles import Layer, Profile
-from archlab.report.table import Block, Column, Kind, Table
+from archlab.report.table import Column, Kind, Table
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,31 @@ REACH: dict[str, Column] = {
 DEFAULT = ("params", "macs", "share", "flops", "activations", "bytes_moved", "intensity")
 WITH_BACKWARD = ("params", "macs", "backward_macs", *DEFAULT[2:])
 """The columns of a profile that counts its backward pass."""
-ON_REQUEST: dict[str, str] = dict.fromkeys(("bound", "bound_seconds", "bound_share"), "--hardware NAME")
-"""Columns of what is not counted, and the option that each comes with."""
 
 
-@dataclass(frozen=True)
-class Added:
-    """A column whose values come from elsewhere than costs: of the layers of a row, by their names."""
+MEASURED = ("seconds", "iqr", "time_share", "rate")
+"""Columns of what was measured, which a profile that was counted alone has not."""
+
+
+BOUNDED = ("bound", "bound_seconds", "bound_share", "attained")
+"""Columns of the bounds on a machine, which a profile without one has not."""
+COMES_WITH = {**dict.fromkeys(MEASURED, "--device cpu"), **dict.fromkeys(BOUNDED, "--hardware NAME")}
+"""The option that each column of what is not counted comes with."""
+
+
+class Figure(NamedTuple):
+    """A column of what is not counted: its value for the layers of a row, by their names, and what they cost."""
 
     column: Column
-    get: Callable[[Sequence[str]], Any]
+    get: Callable[[Sequence[str], Cost], Any]
 
 
-@dataclass(frozen=True)
-class Addition:
-    """What another analysis adds to a profile's document: columns, those shown by default, and blocks at its end."""
+class Entry(NamedTuple):
+    """A row before its columns are chosen: its words, its cost, and the names of its layers."""
 
-    columns: tuple[Added, ...]
-    default: tuple[str, ...] = ()
-    blocks: tuple[Block, ...] = ()
+    words: tuple[str, ...]
+    cost: Cost
+    layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class Shaping:
     top: int | None = None
 
     def __post_init__(self) -> None:
-        _known(self.columns, (*COSTS, SHARE.key, *REACH, *ON_REQUEST))
-        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key, *ON_REQUEST))
+        _known(self.columns, (*COSTS, SHARE.key, *REACH, *COMES_WITH))
+        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key, *COMES_WITH))
         for name, value in (("depth", self.depth), ("top", self.top)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
@@ -98,56 +104,67 @@ def _known(names: Iterable[str], known: Sequence[str]) -> None:
             raise UsageError(f"unknown column {name!r}{nearest(name, known)} (columns: {', '.join(known)})")
 
 
-def cost_table(profile: Profile, shaping: Shaping | None = None, additions: Sequence[Addition] = ()) -> Table:
+def cost_table(
+    profile: Profile,
+    shaping: Shaping | None = None,
+    figures: Mapping[str, Figure] | None = None,
+    default: Sequence[str] = (),
+) -> Table:
     """Return a row a layer, or a row a block, with the totals.
 
-    Raises `UsageError` for a column that comes with an option which was not given.
+    `figures` are the columns of what was measured or bounded, by key. `default` are the columns where none are
+    chosen; without it those of what was counted. Raises `UsageError` for a column that `figures` lack.
     """
-    shaping = shaping or Shaping()
-    added = {column.column.key: column for addition in additions for column in addition.columns}
-    names = shaping.columns or _default(profile, additions)
-    for name in (*names, shaping.sort):
-        if name in ON_REQUEST and name not in added:
-            raise UsageError(f"the column {name} comes with {ON_REQUEST[name]}; add it")
+    shaping, figures = shaping or Shaping(), figures or {}
+    names = shaping.columns or tuple(default) or (WITH_BACKWARD if profile.backward else DEFAULT)
+    _check_measured((*names, *([] if shaping.sort is None else [shaping.sort])), figures)
     heads, entries = _entries(profile, shaping.depth)
-    if shaping.sort in added:
-        entries.sort(key=lambda entry: _key(added[shaping.sort or ""].get(entry[2])))
-    elif shaping.sort is not None:
-        by = COSTS["macs" if shaping.sort == SHARE.key else shaping.sort]
-        entries.sort(key=lambda entry: -by.get(entry[1]))
+    whole = Entry(("total", *[""] * (len(heads) - 1)), profile.total, tuple(n for e in entries for n in e.layers))
+    if shaping.sort is not None:
+        by = _key(shaping.sort, figures)
+        entries.sort(key=lambda entry: -by(entry))
     if shaping.top is not None and len(entries) > shaping.top:
         rest, entries = entries[shaping.top :], entries[: shaping.top]
         words = f"… {len(rest)} more {'layers' if shaping.depth is None else 'blocks'}"
-        members = [name for entry in rest for name in entry[2]]
-        entries.append(((words, *[""] * (len(heads) - 1)), total(entry[1] for entry in rest), members))
+        cost, layers = total(entry.cost for entry in rest), tuple(n for entry in rest for n in entry.layers)
+        entries.append(Entry((words, *[""] * (len(heads) - 1)), cost, layers))
     fields = receptive_field(profile.graph) if shaping.depth is None and REACH.keys() & set(names) else {}
 
-    def row(words: tuple[str, ...], cost: Cost, members: Sequence[str]) -> list[Any]:
-        values = (
-            added[name].get(members) if name in added else _value(name, cost, profile.total, fields.get(words[0]))
-            for name in names
-        )
-        return [*words, *values]
+    def row(entry: Entry) -> list[Any]:
+        def value(name: str) -> Any:
+            if name in figures:
+                return figures[name].get(entry.layers, entry.cost)
+            return _value(name, entry.cost, profile.total, fields.get(entry.words[0]))
 
-    columns = (*heads, *(_column(name, added) for name in names))
-    whole = row(("total", *[""] * (len(heads) - 1)), profile.total, profile.names)
-    return Table(columns, [row(*entry) for entry in entries], total=whole)
+        return [*entry.words, *map(value, names)]
 
-
-def _default(profile: Profile, additions: Sequence[Addition]) -> tuple[str, ...]:
-    named = tuple(name for addition in additions for name in addition.default)
-    return named or (WITH_BACKWARD if profile.backward else DEFAULT)
+    columns = (*heads, *(_column(name, figures) for name in names))
+    return Table(columns, [row(entry) for entry in entries], total=row(whole))
 
 
-def _column(name: str, added: Mapping[str, Added]) -> Column:
-    if name in added:
-        return added[name].column
+def _check_measured(names: Iterable[str], figures: Mapping[str, Figure]) -> None:
+    for name in names:
+        if name in COMES_WITH and name not in figures:
+            raise UsageError(f"the column {name!r} comes with {COMES_WITH[name]}; add that")
+
+
+def _column(name: str, figures: Mapping[str, Figure]) -> Column:
+    if name in figures:
+        return figures[name].column
     return COSTS[name].column if name in COSTS else REACH.get(name, SHARE)
 
 
-def _key(value: Any) -> tuple[bool, Any]:
-    """Return what puts the largest number first, words in order, and what has no value last."""
-    return value is None, (0 if value is None else value if isinstance(value, str) else -value)
+def _key(name: str, figures: Mapping[str, Figure]) -> Callable[[Entry], float]:
+    """Return how much of a column an entry takes."""
+    if name not in figures:
+        by = COSTS["macs" if name == SHARE.key else name]
+        return lambda entry: float(by.get(entry.cost))
+
+    def measured(entry: Entry) -> float:
+        value = figures[name].get(entry.layers, entry.cost)
+        return value if isinstance(value, (int, float)) else 0.0
+
+    return measured
 
 
 def _value(name: str, cost: Cost, whole: Cost, field: ReceptiveField | None) -> Any:
@@ -163,24 +180,22 @@ def _value(name: str, cost: Cost, whole: Cost, field: ReceptiveField | None) -> 
     return value if isinstance(value, int) else "x".join(map(str, value))
 
 
-Entry = tuple[tuple[str, ...], Cost, Sequence[str]]
-"""The words of a row, its cost, and the names of its layers."""
-
-
 def _entries(profile: Profile, depth: int | None) -> tuple[tuple[Column, ...], list[Entry]]:
     shown = [layer for layer in profile.layers if not layer.node.op.is_input]
     if depth is not None:
-        blocks = profile.by_block(depth)
-        members: dict[str, list[str]] = {name: [] for name in blocks}
+        members: dict[str, list[str]] = {}
         for layer in shown:
-            members["/".join(layer.name.split("/")[:depth])].append(layer.name)
-        return (Column("block", key="block"),), [((name,), cost, members[name]) for name, cost in blocks.items()]
+            members.setdefault("/".join(layer.name.split("/")[:depth]), []).append(layer.name)
+        blocks = profile.by_block(depth)
+        return (Column("block", key="block"),), [
+            Entry((name,), cost, tuple(members[name])) for name, cost in blocks.items()
+        ]
     heads = (
         Column("layer", key="layer"),
         Column("op", importance=6, key="op"),
         Column("output", importance=7, key="output"),
     )
-    return heads, [((layer.name, layer.op, shape(layer)), layer.cost, [layer.name]) for layer in shown]
+    return heads, [Entry((layer.name, layer.op, shape(layer)), layer.cost, (layer.name,)) for layer in shown]
 
 
 def shape(layer: Layer) -> str:

@@ -29,15 +29,16 @@ def in_bytes(value: int) -> str:
 
 
 def in_seconds(value: float) -> str:
-    """Return a time in its unit with three significant digits: 11.6 µs, 1.23 ms, 4.00 s."""
-    if not value:
-        return "0 s"
-    for step, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
-        # What would round up to a thousand of its unit is one of the next.
-        if abs(value) >= 0.9995 * step or unit == "ns":
-            scaled = value / step
-            return f"{scaled:,.{2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0}f} {unit}"
-    raise AssertionError(value)
+    """Return a time with three significant digits in the unit that suits it: 1.23 s, 45.6 ms, 789 µs, 12.3 ns."""
+    for step, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if abs(value) >= 0.9995 * step:
+            return f"{_three(value / step)} {unit}"
+    return f"{_three(value / 1e-9)} ns" if value else "0 s"
+
+
+def _three(value: float) -> str:
+    digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:,.{digits}f}"
 
 
 def in_rate(value: float, unit: str) -> str:
@@ -79,12 +80,12 @@ def show(value: Any, column: Column, exact: bool) -> str:
             return "~"
         text = f"{value:,}" if exact or column.exact else (human if column.kind == "count" else in_bytes)(value)
         return f"+{text}" if column.signed and value > 0 else text
+    if column.kind == "seconds":
+        return f"{value:.9f}" if exact or column.exact else in_seconds(value)
     if column.kind == "ratio":
         return change(float(value))
     if column.kind == "share":
         return f"{100 * value:.1f} %"
-    if column.kind == "seconds":
-        return repr(float(value)) if exact or column.exact else in_seconds(value)
     if column.kind == "decimal":
         return f"{value:,.2f}"
     return str(value)
