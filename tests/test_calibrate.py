@@ -13,7 +13,7 @@ import archlab
 from archlab import UsageError
 from archlab.analyses.calibration import Calibration, Sustained
 from archlab.errors import ArchlabWarning, ReadError
-from archlab.pytorch import calibrate
+from archlab.pytorch import calibrate, sustained
 from archlab.pytorch.calibrate import cache_folder, calibrated
 
 CPU = torch.device("cpu")
@@ -154,14 +154,14 @@ def test_this_is_the_device_in_hand(cache: Path, monkeypatch: pytest.MonkeyPatch
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make everything so small that it takes no time."""
-    monkeypatch.setattr(calibrate, "_SMALLEST", 32)
-    monkeypatch.setattr(calibrate, "_LARGEST", 64)
-    monkeypatch.setattr(calibrate, "_PASSED", 2**16)
+    monkeypatch.setattr(sustained, "_SMALLEST", 32)
+    monkeypatch.setattr(sustained, "_LARGEST", 64)
+    monkeypatch.setattr(sustained, "_PASSED", 2**16)
 
 
 def check(device: torch.device) -> None:
     told: list[str] = []
-    found = calibrate.calibrate(device, told.append, each=0.01)
+    found = sustained.calibrate(device, told.append, each=0.01)
     assert "float32" in found.products
     assert {"copy", "triad", "read"} == found.bandwidth.keys()
     assert all(text.startswith(f"calibrating {device}: ") for text in told)
@@ -198,4 +198,4 @@ def test_a_type_without_a_kernel_is_left_out(monkeypatch: pytest.MonkeyPatch) ->
 
         return run
 
-    assert calibrate._product_rates(CPU, missing, 0.01) == []
+    assert sustained._product_rates(CPU, missing, 0.01) == []
