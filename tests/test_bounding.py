@@ -109,9 +109,9 @@ def test_rows_are_sorted_and_columns_chosen_by_bounds(run: Run) -> None:
         (["--hardware", "this:fp4"], "unknown hardware 'this:fp4'; write this or this:tf32"),
         (["--recalibrate"], "--recalibrate goes with --hardware this"),
         (["--recalibrate", "--hardware", "h100"], "--recalibrate goes with --hardware this"),
-        (["--columns", "bound"], "the column 'bound' comes with --hardware NAME; add that"),
-        (["--sort", "bound_seconds"], "the column 'bound_seconds' comes with --hardware NAME; add that"),
-        (["--hardware", "h100", "--columns", "attained"], "the column 'attained' comes with"),
+        (["--columns", "bound"], "the column 'bound' is of bounds on a machine; add --hardware NAME"),
+        (["--sort", "bound_seconds"], "the column 'bound_seconds' is of bounds on a machine; add --hardware NAME"),
+        (["--hardware", "h100", "--columns", "attained"], "the column 'attained' is of bounds on a machine"),
     ],
 )
 def test_mistakes_end_with_2_and_one_line(run: Run, words: list[str], said: str) -> None:

@@ -103,7 +103,7 @@ def test_tf32_gives_float32_the_rate_of_tensorfloat32() -> None:
     machine = find("a100:tf32")
     assert machine.rate("float32") == ("float32", 156 * T)
     assert machine.elementwise == int(19.5 * T), "what is no product is as fast as before"
-    assert find("A100:TF32") == machine
+    assert find(" A100:TF32 ") == machine
     with pytest.raises(UsageError, match="NVIDIA T4 16 GB has no rate for TensorFloat-32; leave out :tf32"):
         find("t4:tf32")
 

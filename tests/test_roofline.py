@@ -102,12 +102,34 @@ def test_the_sum_is_of_layers_in_turn_and_fusion_moves_inputs_weights_and_output
     assert found.fused.seconds == Fraction(profile.total.bytes_moved - 2 * between, 1008 * G)
 
 
-def test_fusion_fetches_a_tied_weight_once_and_of_an_embedding_the_rows_that_are_read() -> None:
+def test_fusion_fetches_of_an_embedding_the_rows_that_are_read() -> None:
     b = Builder("words")
     x = b.add("words", Input((1, 7), "int64"))
-    graph = b.build(b.add("embedding", Embedding(50_000, 16), x))
-    found = roofline(archlab.profile(graph), find("t4"))
-    assert found.fused.memory == Fraction(8 * 7 + 2 * 4 * 7 * 16, 320 * G)  # ids, and 7 rows read and written
+    x = b.add("embedding", Embedding(50_000, 16), x)
+    found = roofline(archlab.profile(b.build(b.add("relu", ReLU(), x))), find("t4"))
+    assert found.fused.memory == Fraction(8 * 7 + 2 * 4 * 7 * 16, 320 * G)  # ids; 7 rows read, and written at the end
+
+
+def test_fusion_fetches_a_weight_that_two_layers_read_once() -> None:
+    model = torch.nn.Linear(64, 64, bias=False, device="meta")
+    found = archlab.roofline(archlab.profile(lambda x: model(model(x)), TensorSpec((8, 64), "float32")), "t4")
+    assert found.fused.memory == Fraction(4 * (8 * 64 + 64 * 64 + 8 * 64), 320 * G)
+
+
+class Scaled(torch.nn.Module):
+    """Multiplies by a parameter that it keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.empty(8, 64, device="meta"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * self.scale) * self.scale
+
+
+def test_fusion_fetches_a_parameter_that_is_kept_as_data_once() -> None:
+    found = archlab.roofline(archlab.profile(Scaled(), TensorSpec((8, 64), "float32")), "t4")
+    assert found.fused.memory == Fraction(3 * 4 * 8 * 64, 320 * G)  # input, scale, output
 
 
 def test_what_was_measured_says_how_much_of_the_bound_was_attained() -> None:

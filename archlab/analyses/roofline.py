@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from archlab.analyses.hardware import Hardware
 from archlab.errors import UsageError, nearest
-from archlab.ir.tensor import is_complex, is_floating
+from archlab.ir.tensor import TensorSpec, is_complex, is_floating
 
 if TYPE_CHECKING:
     from archlab.profiles import Layer, Profile
@@ -188,13 +188,19 @@ def _dtype(profile: Profile, layer: Layer) -> str:
 def _least_traffic(profile: Profile) -> int:
     """Return the bytes of the inputs, of what is fetched of the weights, each once, and of the outputs."""
     graph = profile.graph
+    kept = {node.name for node in graph.nodes if node.op.is_kept}
     fetched: dict[str, int] = {}
     for layer in profile.layers:
-        for role, key in layer.node.weights.items():
-            param = graph.params[key]
-            if not param.buffer:
-                read = layer.node.op.fetched(role, param.spec, *layer.inputs).bytes
-                fetched[key] = min(fetched.get(key, 0) + read, param.spec.bytes)
+        op, weights = layer.node.op, layer.node.weights.items()
+        reads: list[tuple[str, str | int, TensorSpec]] = [
+            (key, role, graph.params[key].spec)
+            for role, key in weights
+            if not (op.is_kept or graph.params[key].buffer)  # what is kept moves when it is read
+        ]
+        sources = zip(layer.node.inputs, layer.inputs, strict=True)
+        reads += [(ref[0], place, spec) for place, (ref, spec) in enumerate(sources) if ref[0] in kept]
+        for key, role, spec in reads:
+            fetched[key] = min(fetched.get(key, 0) + op.fetched(role, spec, *layer.inputs).bytes, spec.bytes)
     inputs = sum(spec.bytes for spec in profile.input.values())
     outputs = sum(graph.specs[name][index].bytes for name, index in dict.fromkeys(graph.outputs))
     return inputs + sum(fetched.values()) + outputs

@@ -58,8 +58,6 @@ MEASURED = ("seconds", "iqr", "time_share", "rate")
 
 BOUNDED = ("bound", "bound_seconds", "bound_share", "attained")
 """Columns of the bounds on a machine, which a profile without one has not."""
-COMES_WITH = {**dict.fromkeys(MEASURED, "--device cpu"), **dict.fromkeys(BOUNDED, "--hardware NAME")}
-"""The option that each column of what is not counted comes with."""
 
 
 class Figure(NamedTuple):
@@ -91,8 +89,8 @@ class Shaping:
     top: int | None = None
 
     def __post_init__(self) -> None:
-        _known(self.columns, (*COSTS, SHARE.key, *REACH, *COMES_WITH))
-        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key, *COMES_WITH))
+        _known(self.columns, (*COSTS, SHARE.key, *REACH, *MEASURED, *BOUNDED))
+        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key, *MEASURED, *BOUNDED))
         for name, value in (("depth", self.depth), ("top", self.top)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
@@ -144,8 +142,10 @@ def cost_table(
 
 def _check_measured(names: Iterable[str], figures: Mapping[str, Figure]) -> None:
     for name in names:
-        if name in COMES_WITH and name not in figures:
-            raise UsageError(f"the column {name!r} comes with {COMES_WITH[name]}; add that")
+        if name in MEASURED and name not in figures:
+            raise UsageError(f"the column {name!r} is measured, and nothing was; add --device cpu")
+        if name in BOUNDED and name not in figures:
+            raise UsageError(f"the column {name!r} is of bounds on a machine; add --hardware NAME")
 
 
 def _column(name: str, figures: Mapping[str, Figure]) -> Column:
