@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import Outcome
 
 import archlab
 from archlab import UsageError
@@ -150,6 +152,41 @@ def test_this_is_the_device_in_hand(cache: Path, monkeypatch: pytest.MonkeyPatch
             archlab.hardware(wrong)
     with pytest.raises(UsageError, match="has no rate for TensorFloat-32"):
         archlab.hardware("this:tf32")
+
+
+def test_a_profile_on_this_device_calibrates_it_once(
+    run: Callable[..., Outcome], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[torch.device] = []
+
+    def measure(device: torch.device, told: Callable[[str], None]) -> Calibration:
+        calls.append(device)
+        told("calibrating")
+        return made()
+
+    monkeypatch.setattr(calibrate, "calibrate", measure)
+    shown = run("profile", "naive", "--hardware", "this")
+    assert shown.code == 0
+    assert "Bounds on Test CPU, 2 threads" in shown.out
+    assert "calibrating" not in shown.out + shown.err, "progress is for a terminal"
+    # 225,801,408 FLOPs at 100 GFLOP/s
+    assert "2.26 ms" in shown.out
+    run("profile", "naive", "--hardware", "this")
+    assert len(calls) == 1
+    run("profile", "naive", "--hardware", "this", "--recalibrate")
+    assert len(calls) == 2
+
+
+def test_a_calibration_that_is_interrupted_keeps_nothing_and_ends_with_130(
+    run: Callable[..., Outcome], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(device: torch.device, told: object) -> Calibration:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrate, "calibrate", measure)
+    shown = run("profile", "naive", "--hardware", "this")
+    assert (shown.code, shown.out, shown.err) == (130, "", "error: interrupted\n")
+    assert not cache.exists()
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
