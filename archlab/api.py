@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from archlab.analyses.depth import Depth
     from archlab.analyses.evaluate import Evaluation
+    from archlab.analyses.hardware import Hardware
     from archlab.analyses.memory import PeakMemory
     from archlab.analyses.receptive_field import ReceptiveField
+    from archlab.analyses.roofline import Roofline
     from archlab.reconciliations import Reconciliation
     from archlab.verifications import Verification
 
@@ -120,6 +122,43 @@ def peak_memory(subject: Subject, mode: str = "inference") -> PeakMemory:
     from archlab.analyses.memory import peak_memory as peak_of
 
     return peak_of(_graph(subject, mode), mode)
+
+
+def hardware(name: str, *, recalibrate: bool = False, told: Callable[[str], None] | None = None) -> Hardware:
+    """Return the roofs of a machine: ``h100``, ``RTX 4090``, ``a100:tf32`` (float32 multiplied as TensorFloat-32).
+
+    ``this`` is the device in hand: it is calibrated once, for some 20 s, and what was measured is kept
+    until `recalibrate`; `told` hears what is measured now. Raises `UsageError` for an unknown name.
+    """
+    from archlab.analyses.hardware import TF32, THIS, find
+
+    plain, colon, mode = name.strip().partition(":")
+    if plain.casefold() != THIS:
+        return find(name)
+    if colon and f":{mode}".casefold() != TF32:
+        raise UsageError(f"unknown hardware {name!r}; write {THIS} or {THIS}{TF32}")
+    from archlab.pytorch.calibrate import calibrated
+
+    found = calibrated(recalibrate=recalibrate, told=told).hardware
+    return found.in_tf32() if colon else found
+
+
+def roofline(
+    subject: Subject | Profile,
+    machine: str | Hardware,
+    *,
+    seconds: Mapping[str, float] | None = None,
+    mode: str = "inference",
+) -> Roofline:
+    """Return the lower bound of every layer's time on a machine, and of the whole.
+
+    `machine` is a name as `hardware` takes it, or what it returned; `seconds` are those that layers took,
+    by name: then every bound says which part of it was attained.
+    """
+    from archlab.analyses.roofline import roofline as bounds_of
+
+    counted = subject if isinstance(subject, Profile) else profile(subject, mode=mode)
+    return bounds_of(counted, hardware(machine) if isinstance(machine, str) else machine, seconds)
 
 
 def evaluate(subject: Subject, bindings: Mapping[str, Mapping[str, Any]], mode: str = "inference") -> Evaluation:

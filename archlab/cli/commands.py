@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from archlab.cli.app import app
+from archlab.cli.bounding import HardwareOption, RecalibrateOption, bounded
 from archlab.cli.options import (
     ArgOption,
     BackwardOption,
@@ -37,7 +38,7 @@ from archlab.cli.output import emit, finish, progress
 
 @app.command("list")
 def list_(format: FormatOption = Format.terminal, json: JsonOption = False, output: OutputOption = None) -> None:
-    """List every architecture and ablation, with one sentence and its source."""
+    """List every architecture, ablation and machine, with one sentence and its source."""
     from archlab.report.listing import catalog_data, catalog_document
     from archlab.zoo.ablations import ABLATIONS
     from archlab.zoo.catalog import ARCHITECTURES
@@ -60,6 +61,8 @@ def profile(
     mode: ModeOption = Mode.inference,
     backward: BackwardOption = False,
     convention: ConventionOption = "archlab",
+    hardware: HardwareOption = None,
+    recalibrate: RecalibrateOption = False,
     columns: ColumnsOption = None,
     depth: DepthOption = None,
     sort: SortOption = None,
@@ -78,8 +81,9 @@ def profile(
     mode = Mode.training if backward else mode
     shaping = Shaping(names(columns), depth, sort, top)
     result = api.profile(load(target, input, arg, mode), mode=mode.value, convention=convention, backward=backward)
-    document = profile_document(result, shaping)
-    emit(document, chosen_format(format, json), output, exact, data=result.to_dict)
+    bounds = bounded(result, hardware, recalibrate)
+    document = profile_document(result, shaping, bounds.figures, bounds.default) + bounds.blocks
+    emit(document, chosen_format(format, json), output, exact, data=bounds.data)
     finish(strict and bool(result.uncounted or result.assumed))
 
 
