@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 
 import torch
@@ -30,6 +31,22 @@ def gradient_flow(graphs: Sequence[Graph], setting: Setting | None = None, told:
     """
     setting = setting or Setting()
     device = chosen_device(setting.device)
+    with _random_state(device):
+        return _measured(graphs, setting, device, told)
+
+
+@contextmanager
+def _random_state(device: torch.device) -> Iterator[None]:
+    """Put torch's generators, of the CPU and of the device, back as they were."""
+    if device.type == "cpu":
+        with torch.random.fork_rng([]):
+            yield
+    else:
+        with torch.random.fork_rng([device.index or 0], device_type=device.type):
+            yield
+
+
+def _measured(graphs: Sequence[Graph], setting: Setting, device: torch.device, told: Told | None) -> GradientFlow:
     subjects = [_Subject(trainable(graph, setting.batch), setting, device) for graph in graphs]
     _check_alike(subjects)
     asked = [(init, seed) for seed in range(setting.seeds) for init in setting.inits]
@@ -118,13 +135,10 @@ class _Subject:
 
     def run(self, init: str, seed: int, base: Mapping[str, Tensor]) -> tuple[Run, dict[str, Tensor]]:
         """Return one pass, and its gradients by key; raise `TraceError` where it fails or is not finite."""
-        on = [] if self.device.type == "cpu" else [self.device.index or 0]
-        kind = "cuda" if self.device.type == "cpu" else self.device.type
-        with torch.random.fork_rng(on, device_type=kind):
-            try:
-                loss = self._pass(init, seed)
-            except (RuntimeError, ValueError) as error:
-                raise self._failed(error) from error
+        try:
+            loss = self._pass(init, seed)
+        except (RuntimeError, ValueError) as error:
+            raise self._failed(error) from error
         tensors = {key: p for key, p in self.network.module.named_parameters() if p.requires_grad}
         gradients = {key: torch.zeros_like(p) if p.grad is None else p.grad for key, p in tensors.items()}
         for tensor in tensors.values():

@@ -117,7 +117,7 @@ def _batched(graph: Graph, batch: int | None) -> Graph:
     try:
         return graph.with_inputs(specs)
     except ShapeError as error:
-        largest = max(specs.values(), key=lambda spec: spec.elements)
+        largest = max(specs.values(), key=lambda spec: spec.numel)
         shape = "x".join(map(str, largest.shape))
         raise UsageError(
             f"{graph.name}: cannot be given a batch of {batch} once it is traced ({error}); trace it with that: "
