@@ -31,19 +31,24 @@ def gradient_flow(graphs: Sequence[Graph], setting: Setting | None = None, told:
     """
     setting = setting or Setting()
     device = chosen_device(setting.device)
-    with _random_state(device):
+    with _repeatable(device):
         return _measured(graphs, setting, device, told)
 
 
 @contextmanager
-def _random_state(device: torch.device) -> Iterator[None]:
-    """Put torch's generators, of the CPU and of the device, back as they were."""
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Keep to kernels that give the same twice, and put torch's generators back as they were."""
     if device.type == "cpu":
         with torch.random.fork_rng([]):
             yield
-    else:
-        with torch.random.fork_rng([device.index or 0], device_type=device.type):
+        return
+    chosen = torch.backends.cudnn.deterministic
+    with torch.random.fork_rng([device.index or 0], device_type=device.type):
+        torch.backends.cudnn.deterministic = True
+        try:
             yield
+        finally:
+            torch.backends.cudnn.deterministic = chosen
 
 
 def _measured(graphs: Sequence[Graph], setting: Setting, device: torch.device, told: Told | None) -> GradientFlow:
