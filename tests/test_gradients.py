@@ -145,6 +145,14 @@ def test_behind_the_last_head_networks_with_and_without_it_are_equal_dropout_inc
     assert verdicts["stem"] != "equal"
 
 
+def test_every_network_is_held_against_the_first() -> None:
+    graph = headed()
+    flow = measured(graph, ablations.no_aux(graph).named("without"), graph.named("again"), seeds=2)
+    assert flow.values("again", "kaiming", "stem", "along") == pytest.approx([1.0, 1.0])
+    assert flow.values("without", "kaiming", "stem", "along") != pytest.approx([1.0, 1.0], rel=1e-3)
+    assert flow.values("headed", "kaiming", "stem", "along") == []
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others() -> None:
     once, again = (measured(headed(Dropout(0.5)), seeds=2) for _ in range(2))
     assert once.runs == again.runs
@@ -180,6 +188,14 @@ def test_an_initialisation_has_its_variance_and_its_biases(init: str) -> None:
     assert bool(layer.bias.any()) == (init == "default")
 
 
+def test_layers_are_drawn_apart_and_do_not_depend_on_their_neighbours() -> None:
+    pair, alone = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), nn.ModuleDict({"1": nn.Linear(3, 3)})
+    for model in (pair, alone):
+        initialise(model, "kaiming", 0)
+    assert not torch.equal(pair[0].weight, pair[1].weight)
+    assert torch.equal(pair[1].weight, alone["1"].weight)
+
+
 def test_norms_are_the_identity_whatever_initialises_the_rest() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
     nn.init.constant_(model[1].weight, 7)
@@ -211,6 +227,12 @@ def test_a_block_hands_on_what_the_next_one_reads() -> None:
         "inception_4a": "inception_4a/output",
         "loss1": "loss1/classifier",
     }
+
+
+def test_blocks_that_one_network_lacks_stand_where_the_other_has_them() -> None:
+    graph = headed()
+    flow = measured(ablations.no_aux(graph).named("without"), graph, seeds=1)
+    assert flow.blocks == ("stem", "aux", "body", "main")
 
 
 # ---- what seeds together say ----------------------------------------------------------------------

@@ -164,7 +164,7 @@ def _normed(flow: GradientFlow) -> tuple[Block, ...]:
         Heading("The same with batch norm"),
         paragraph(f"""
             `{NETWORKS[1]}` has batch norm behind every convolution, and no LRN. Its gradient does not vanish: without
-            heads, the first convolution's output receives {falls} of what module 5b's output receives.
+            heads, the first convolution's output receives {falls} what module 5b's output does.
         """),
         _ratios(flow),
         paragraph(f"""
@@ -189,8 +189,8 @@ def _limits(paper: GradientFlow, normed: GradientFlow) -> tuple[Block, ...]:
             """**Not touched:** regularisation, the features in the middle, accuracy, and anything after the first
             step. What the later paper found is about whole trainings; nothing here speaks against it.""",
             f"""**Left open:** images and labels are random, {paper.setting.seeds} draws of {SETTING["batch"]}; real
-            images are more alike. The paper's section on training does not say how the weights were drawn, so which
-            row was theirs is not known.""",
+            images are more alike, and another batch shifts the factors. The paper's section on training does not say
+            how the weights were drawn, so which row was theirs is not known.""",
         ),
     )
 
