@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archlab.analyses.memory import PeakMemory
     from archlab.analyses.receptive_field import ReceptiveField
     from archlab.analyses.roofline import Roofline
+    from archlab.gradients import GradientFlow, Setting
     from archlab.reconciliations import Reconciliation
     from archlab.verifications import Verification
 
@@ -178,6 +179,23 @@ def lower(subject: Subject, device: Any = None) -> torch.nn.Module:
     from archlab.pytorch.lower import lower as lower_graph
 
     return lower_graph(_graph(subject), device)
+
+
+def gradient_flow(
+    base: Subject,
+    *others: Subject,
+    setting: Setting | None = None,
+    told: Callable[[str, str, int, int, int], None] | None = None,
+) -> GradientFlow:
+    """Return how large the gradient of each block is after one backward pass, over seeds and initialisations.
+
+    Targets and graphs are classifiers; a `Setting` says how many seeds, which initialisations, the batch,
+    the weight of auxiliary heads, the depth of blocks and the device. Raises as `load`, `UsageError` for what
+    is no classifier or a device that is not there, `TraceError` where a pass fails.
+    """
+    from archlab.pytorch.gradients import gradient_flow as measure
+
+    return measure([_graph(subject, "training") for subject in (base, *others)], setting, told)
 
 
 def verify(

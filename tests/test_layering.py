@@ -21,7 +21,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "registry": ("registry",),
     "ops": ("ops",),
     "transform": ("transform",),
-    "results": ("cost", "profiles", "analyses", "opinions", "verifications", "reconciliations"),
+    "results": ("cost", "profiles", "analyses", "opinions", "verifications", "reconciliations", "gradients"),
     "compare": ("alignment", "comparisons"),
     "guard": ("guard",),
     "zoo": ("zoo",),
