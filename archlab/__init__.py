@@ -24,15 +24,19 @@ _HOMES = {
     "Cost": "archlab.cost",
     "Formula": "archlab.formula",
     "Graph": "archlab.ir",
+    "MeasuredComparison": "archlab.measured_comparisons",
+    "Measurement": "archlab.measurements",
     "Node": "archlab.ir",
     "Op": "archlab.ir",
     "Profile": "archlab.profiles",
     "TensorSpec": "archlab.ir",
     "compare": "archlab.api",
+    "compare_measured": "archlab.api",
     "depth": "archlab.api",
     "evaluate": "archlab.api",
     "load": "archlab.api",
     "lower": "archlab.api",
+    "measure": "archlab.api",
     "peak_memory": "archlab.api",
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
@@ -52,6 +56,8 @@ __all__ = [
     "Formula",
     "Graph",
     "GraphError",
+    "MeasuredComparison",
+    "Measurement",
     "Node",
     "Op",
     "OutputError",
@@ -63,10 +69,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "compare_measured",
     "depth",
     "evaluate",
     "load",
     "lower",
+    "measure",
     "peak_memory",
     "profile",
     "receptive_field",
@@ -80,10 +88,12 @@ __all__ = [
 if TYPE_CHECKING:
     from archlab.api import (
         compare,
+        compare_measured,
         depth,
         evaluate,
         load,
         lower,
+        measure,
         peak_memory,
         profile,
         receptive_field,
@@ -105,6 +115,8 @@ if TYPE_CHECKING:
     )
     from archlab.formula import Formula
     from archlab.ir import Builder, Graph, Node, Op, TensorSpec
+    from archlab.measured_comparisons import MeasuredComparison
+    from archlab.measurements import Measurement
     from archlab.profiles import Profile
     from archlab.registry import rule
     from archlab.transform import select

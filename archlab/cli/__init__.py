@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import Any
 
-from archlab.cli import checking, commands, guarding  # noqa: F401 -- commands register as they are imported
+from archlab.cli import checking, commands, guarding, profiling  # noqa: F401 -- commands register as they are imported
 from archlab.cli.app import app
 from archlab.cli.output import show_partial
 from archlab.errors import ArchlabError, ArchlabWarning

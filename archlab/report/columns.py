@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from archlab.analyses.receptive_field import ReceptiveField, receptive_field
 from archlab.cost import Cost, total
@@ -52,6 +52,25 @@ WITH_BACKWARD = ("params", "macs", "backward_macs", *DEFAULT[2:])
 """The columns of a profile that counts its backward pass."""
 
 
+MEASURED = ("seconds", "iqr", "time_share", "rate")
+"""Columns of what was measured, which a profile that was counted alone has not."""
+
+
+class Figure(NamedTuple):
+    """A column of what was measured: its value for the layers of a row, by their names, and what they cost."""
+
+    column: Column
+    get: Callable[[Sequence[str], Cost], Any]
+
+
+class Entry(NamedTuple):
+    """A row before its columns are chosen: its words, its cost, and the names of its layers."""
+
+    words: tuple[str, ...]
+    cost: Cost
+    layers: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Shaping:
     """How a table of layers or blocks is cut: its columns, the depth of blocks, the order, the number of rows.
@@ -66,8 +85,8 @@ class Shaping:
     top: int | None = None
 
     def __post_init__(self) -> None:
-        _known(self.columns, (*COSTS, SHARE.key, *REACH))
-        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key))
+        _known(self.columns, (*COSTS, SHARE.key, *REACH, *MEASURED))
+        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key, *MEASURED))
         for name, value in (("depth", self.depth), ("top", self.top)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
@@ -79,26 +98,67 @@ def _known(names: Iterable[str], known: Sequence[str]) -> None:
             raise UsageError(f"unknown column {name!r}{nearest(name, known)} (columns: {', '.join(known)})")
 
 
-def cost_table(profile: Profile, shaping: Shaping | None = None) -> Table:
-    """Return a row a layer, or a row a block, with the totals."""
-    shaping = shaping or Shaping()
-    names = shaping.columns or (WITH_BACKWARD if profile.backward else DEFAULT)
+def cost_table(
+    profile: Profile,
+    shaping: Shaping | None = None,
+    figures: Mapping[str, Figure] | None = None,
+    default: Sequence[str] = (),
+) -> Table:
+    """Return a row a layer, or a row a block, with the totals.
+
+    `figures` are the columns of what was measured, by key. `default` are the columns where none are chosen;
+    without it those of what was counted. Raises `UsageError` for a column that was not measured.
+    """
+    shaping, figures = shaping or Shaping(), figures or {}
+    names = shaping.columns or tuple(default) or (WITH_BACKWARD if profile.backward else DEFAULT)
+    _check_measured((*names, *([] if shaping.sort is None else [shaping.sort])), figures)
     heads, entries = _entries(profile, shaping.depth)
+    whole = Entry(("total", *[""] * (len(heads) - 1)), profile.total, tuple(n for e in entries for n in e.layers))
     if shaping.sort is not None:
-        by = COSTS["macs" if shaping.sort == SHARE.key else shaping.sort]
-        entries.sort(key=lambda entry: -by.get(entry[1]))
+        by = _key(shaping.sort, figures)
+        entries.sort(key=lambda entry: -by(entry))
     if shaping.top is not None and len(entries) > shaping.top:
         rest, entries = entries[shaping.top :], entries[: shaping.top]
         words = f"… {len(rest)} more {'layers' if shaping.depth is None else 'blocks'}"
-        entries.append(((words, *[""] * (len(heads) - 1)), total(cost for _, cost in rest)))
+        cost, layers = total(entry.cost for entry in rest), tuple(n for entry in rest for n in entry.layers)
+        entries.append(Entry((words, *[""] * (len(heads) - 1)), cost, layers))
     fields = receptive_field(profile.graph) if shaping.depth is None and REACH.keys() & set(names) else {}
 
-    def row(words: tuple[str, ...], cost: Cost) -> list[Any]:
-        return [*words, *(_value(name, cost, profile.total, fields.get(words[0])) for name in names)]
+    def row(entry: Entry) -> list[Any]:
+        def value(name: str) -> Any:
+            if name in figures:
+                return figures[name].get(entry.layers, entry.cost)
+            return _value(name, entry.cost, profile.total, fields.get(entry.words[0]))
 
-    columns = (*heads, *(COSTS[name].column if name in COSTS else REACH.get(name, SHARE) for name in names))
-    blank = [""] * (len(heads) - 1)
-    return Table(columns, [row(*entry) for entry in entries], total=row(("total", *blank), profile.total))
+        return [*entry.words, *map(value, names)]
+
+    columns = (*heads, *(_column(name, figures) for name in names))
+    return Table(columns, [row(entry) for entry in entries], total=row(whole))
+
+
+def _check_measured(names: Iterable[str], figures: Mapping[str, Figure]) -> None:
+    for name in names:
+        if name in MEASURED and name not in figures:
+            raise UsageError(f"the column {name!r} is measured, and nothing was; add --device cpu")
+
+
+def _column(name: str, figures: Mapping[str, Figure]) -> Column:
+    if name in figures:
+        return figures[name].column
+    return COSTS[name].column if name in COSTS else REACH.get(name, SHARE)
+
+
+def _key(name: str, figures: Mapping[str, Figure]) -> Callable[[Entry], float]:
+    """Return how much of a column an entry takes."""
+    if name not in figures:
+        by = COSTS["macs" if name == SHARE.key else name]
+        return lambda entry: float(by.get(entry.cost))
+
+    def measured(entry: Entry) -> float:
+        value = figures[name].get(entry.layers, entry.cost)
+        return value if isinstance(value, (int, float)) else 0.0
+
+    return measured
 
 
 def _value(name: str, cost: Cost, whole: Cost, field: ReceptiveField | None) -> Any:
@@ -114,17 +174,22 @@ def _value(name: str, cost: Cost, whole: Cost, field: ReceptiveField | None) -> 
     return value if isinstance(value, int) else "x".join(map(str, value))
 
 
-def _entries(profile: Profile, depth: int | None) -> tuple[tuple[Column, ...], list[tuple[tuple[str, ...], Cost]]]:
+def _entries(profile: Profile, depth: int | None) -> tuple[tuple[Column, ...], list[Entry]]:
+    shown = [layer for layer in profile.layers if not layer.node.op.is_input]
     if depth is not None:
+        members: dict[str, list[str]] = {}
+        for layer in shown:
+            members.setdefault("/".join(layer.name.split("/")[:depth]), []).append(layer.name)
         blocks = profile.by_block(depth)
-        return (Column("block", key="block"),), [((name,), cost) for name, cost in blocks.items()]
+        return (Column("block", key="block"),), [
+            Entry((name,), cost, tuple(members[name])) for name, cost in blocks.items()
+        ]
     heads = (
         Column("layer", key="layer"),
         Column("op", importance=6, key="op"),
         Column("output", importance=7, key="output"),
     )
-    shown = [layer for layer in profile.layers if not layer.node.op.is_input]
-    return heads, [((layer.name, layer.op, shape(layer)), layer.cost) for layer in shown]
+    return heads, [Entry((layer.name, layer.op, shape(layer)), layer.cost, (layer.name,)) for layer in shown]
 
 
 def shape(layer: Layer) -> str:

@@ -28,6 +28,19 @@ def in_bytes(value: int) -> str:
     return f"{shown}B" if shown[-1].isalpha() else f"{shown} B"
 
 
+def in_seconds(value: float) -> str:
+    """Return a time with three significant digits in the unit that suits it: 1.23 s, 45.6 ms, 789 µs, 12.3 ns."""
+    for step, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if abs(value) >= 0.9995 * step:
+            return f"{_three(value / step)} {unit}"
+    return f"{_three(value / 1e-9)} ns" if value else "0 s"
+
+
+def _three(value: float) -> str:
+    digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:,.{digits}f}"
+
+
 def times(ratio: float) -> str:
     """Return a factor with three significant digits, such as 21.4× or 7.94×."""
     if ratio >= 1000:
@@ -61,6 +74,8 @@ def show(value: Any, column: Column, exact: bool) -> str:
             return "~"
         text = f"{value:,}" if exact or column.exact else (human if column.kind == "count" else in_bytes)(value)
         return f"+{text}" if column.signed and value > 0 else text
+    if column.kind == "seconds":
+        return f"{value:.9f}" if exact or column.exact else in_seconds(value)
     if column.kind == "ratio":
         return change(float(value))
     if column.kind == "share":

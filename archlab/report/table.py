@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Kind = Literal["text", "count", "bytes", "ratio", "share", "decimal"]
-"""What a column holds: words, exact integers, bytes, other ÷ base, fractions of a whole, decimal numbers."""
+Kind = Literal["text", "count", "bytes", "seconds", "ratio", "share", "decimal"]
+"""What a column holds: words, exact integers, bytes, seconds, other ÷ base, fractions of a whole, decimal numbers."""
 
 
 ESSENTIAL = 9

@@ -1,0 +1,8 @@
+"""What a model costs where it runs: time and operations, layer by layer, on the device itself."""
+
+from __future__ import annotations
+
+from archlab.pytorch.measure.subject import Running, Settings, running, running_live
+from archlab.pytorch.measure.timing import measured, threads
+
+__all__ = ["Running", "Settings", "measured", "running", "running_live", "threads"]
