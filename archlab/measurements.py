@@ -135,7 +135,8 @@ class Counts:
 class Measurement:
     """A profile and what it took where it ran: the whole model without anything in its way, and each layer.
 
-    `layers` has the seconds by layer; of layers that one call runs, the first in `shared` carries them.
+    `layers` has the seconds by layer; of layers that one call runs, the carrier in `shared` has them.
+    `listened` is what all layers took together run by run, None where nobody could listen to them.
     `unplaced` are layers whose call did not run as traced. `rounds` are the seconds of the whole model, run
     by run, and `interrupted` says that someone stopped it before the figures were as narrow as asked for.
     """
@@ -143,20 +144,25 @@ class Measurement:
     profile: Profile
     machine: Machine
     whole: Seconds
-    sums: Seconds
+    listened: Seconds | None
     layers: Mapping[str, Seconds]
     rounds: tuple[float, ...]
     counts: Counts | None = None
     shared: tuple[Shared, ...] = ()
     unplaced: tuple[str, ...] = ()
+    note: str = ""
     interrupted: bool = False
 
     @property
     def layers_seconds(self) -> Seconds:
-        """The sum over layers: its median is the sum of theirs, its spread that of the sums of each run."""
+        """The sum over layers: its median is the sum of theirs, its spread that of what all took run by run.
+
+        Whatever interrupts a run now and then is in most of the runs and in few of a layer's: on a busy machine
+        this is less than the median of `listened`.
+        """
         whole = sum(seconds.median for seconds in self.layers.values())
-        low, high = min(self.sums.low, whole), max(self.sums.high, whole)
-        return dataclasses.replace(self.sums, median=whole, low=low, high=high)
+        runs = self.listened or self.whole
+        return dataclasses.replace(runs, median=whole, low=min(runs.low, whole), high=max(runs.high, whole))
 
     @property
     def carried(self) -> Mapping[str, Shared]:
@@ -182,6 +188,8 @@ class Measurement:
             "machine": self.machine.to_dict(),
             "whole_seconds": self.whole.to_dict(),
             "layers_seconds": self.layers_seconds.to_dict(),
+            "listened_seconds": None if self.listened is None else self.listened.to_dict(),
+            "note": self.note,
             "shared": [dataclasses.asdict(group) for group in self.shared],
             "unplaced": list(self.unplaced),
             "interrupted": self.interrupted,

@@ -79,12 +79,14 @@ def figures(measurement: Measurement) -> dict[str, Figure]:
 def times_table(measurement: Measurement) -> Table:
     """Return what the whole model took by itself, and what its layers took together while they were listened to."""
     whole, layers = measurement.whole, measurement.layers_seconds
-    rows = [("whole model", *_times(whole), "run without listening to it")]
+    rows = [("whole model", *_times(whole), "run with nobody listening")]
+    listened = measurement.listened
+    if listened is not None:
+        rows.append(("layers, run by run", *_times(listened), f"{_percent(listened, whole)} of the whole"))
     if measurement.machine.compiled:
         rows.append(("sum of layers", *_times(layers), "compiled: one call runs all of them"))
     elif measurement.layers:
-        part = f"{100 * layers.median / whole.median:.1f} % of the whole" if whole.median else ""
-        rows.append(("sum of layers", *_times(layers), part))
+        rows.append(("sum of layers", *_times(layers), f"{_percent(layers, whole)}: their medians, the column above"))
     heads = (
         Column("measured", key="measured"),
         Column("median", "seconds", key="median"),
@@ -95,6 +97,10 @@ def times_table(measurement: Measurement) -> Table:
         Column("", "text", "", 7, "note"),
     )
     return Table(heads, rows)
+
+
+def _percent(part: Seconds, whole: Seconds) -> str:
+    return f"{100 * part.median / whole.median:.1f} %"
 
 
 def _times(seconds: Seconds) -> tuple[float, float, float, float, int]:
@@ -121,7 +127,7 @@ def _said(measurement: Measurement) -> list[str]:
     if measurement.unplaced:
         names = ", ".join(measurement.unplaced[:6])
         said.append(f"Not seen to run, so without a time: {names} ({len(measurement.unplaced)} layers).")
-    return said
+    return [*said, *([measurement.note] if measurement.note else [])]
 
 
 _ROWS = 12

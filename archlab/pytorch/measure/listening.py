@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -115,7 +114,7 @@ class Listening(TorchFunctionMode):
         if whole is not None:
             return whole.nodes[0]
         for unit in self._plan.functions.get(key, ()):
-            if unit.function == function:
+            if unit.function == function and unit.nodes:
                 return unit.nodes[0]
         return key[0].replace(".", "/") or "the model itself"
 
@@ -154,7 +153,9 @@ class Alignment(NamedTuple):
 def aligned(plan: Plan, heard: Sequence[Heard], macs: Callable[[str], int]) -> Alignment:
     """Return which calls that were heard are which units of a plan; `macs` tells who carries what is shared.
 
-    Where a module ran other functions than it ran when it was traced, its nodes share what all of them took.
+    In one module call the first of a torch function is the first that was traced, and so on. One that did not
+    run at all leaves its nodes without a place; those of one that ran another number of times than it was
+    traced share what all of its runs took: which of them was whose would be a guess.
     """
     by_call: dict[Key, list[int]] = {}
     whole: dict[Key, int] = {}
@@ -171,16 +172,19 @@ def aligned(plan: Plan, heard: Sequence[Heard], macs: Callable[[str], int]) -> A
         else:
             lost += unit.nodes
     for key, expected in plan.functions.items():
-        ran = by_call.get(key, [])
-        found = _in_order(expected, ran, heard)
-        if found is not None:
-            units += zip(expected, [(place,) for place in found], strict=True)
-        elif ran:
-            names = tuple(name for unit in expected for name in unit.nodes)
-            path = key[0] or "the model itself"
-            units.append((Unit(key, "", names, f"{path}, which ran other functions than traced"), tuple(ran)))
-        else:
-            lost += [name for unit in expected for name in unit.nodes]
+        by_name: dict[str, list[int]] = {}
+        for place in by_call.get(key, []):
+            by_name.setdefault(heard[place].function, []).append(place)
+        for name, found in _by_name(expected).items():
+            ran = by_name.get(name, [])
+            nodes = tuple(node for unit in found for node in unit.nodes)
+            if len(ran) == len(found):
+                units += [(unit, (place,)) for unit, place in zip(found, ran, strict=True) if unit.nodes]
+            elif not ran:
+                lost += nodes
+            elif nodes:
+                what = f"{found[0].what} in {key[0] or 'the model'}, which ran {len(ran)} times, traced {len(found)}"
+                units.append((Unit(key, name, nodes, what), tuple(ran)))
     shared = []
     for unit, _ in units:
         if len(unit.nodes) > 1:
@@ -188,25 +192,13 @@ def aligned(plan: Plan, heard: Sequence[Heard], macs: Callable[[str], int]) -> A
     return Alignment(tuple(units), tuple(shared), tuple(lost))
 
 
-def _in_order(expected: Sequence[Unit], ran: Sequence[int], heard: Sequence[Heard]) -> list[int] | None:
-    """Return the place of each expected function among those that ran, in order; None if one did not run."""
-    found: list[int] = []
-    places = iter(ran)
-    for unit in expected:
-        place = next((p for p in places if heard[p].function == unit.function), None)
-        if place is None:
-            return None
-        found.append(place)
+def _by_name(units: Sequence[Unit]) -> dict[str, list[Unit]]:
+    found: dict[str, list[Unit]] = {}
+    for unit in units:
+        found.setdefault(unit.function, []).append(unit)
     return found
 
 
 def same(one: Sequence[Heard], other: Sequence[Heard]) -> bool:
     """Return whether two runs heard the same calls in the same order."""
     return len(one) == len(other) and all(a[:2] == b[:2] for a, b in zip(one, other, strict=True))
-
-
-@contextmanager
-def without_gradients(mode: str) -> Iterator[None]:
-    """Run in inference as one does there, without gradients; in training with them."""
-    with torch.set_grad_enabled(mode == "training"):
-        yield

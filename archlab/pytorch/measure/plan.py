@@ -38,6 +38,7 @@ class Unit(NamedTuple):
 class Plan:
     """The units of a model: calls that are `whole` ones, and the functions of each other call in order.
 
+    A function may have no nodes, such as a dropout in inference: it is heard when it runs all the same.
     `rest` has the nodes of calls that no function of theirs was heard to run, such as scripted code.
     """
 
@@ -63,7 +64,7 @@ class Event(NamedTuple):
 
 
 class Listener(Recorder):
-    """A recorder that remembers which torch function wrote which steps."""
+    """A recorder that remembers which torch functions were called, and which steps each wrote."""
 
     def __init__(self, walk: Any, device: Any) -> None:
         super().__init__(walk, device)
@@ -72,8 +73,8 @@ class Listener(Recorder):
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         call, first = self.inside, len(self.steps)
         made = super().__torch_function__(func, types, args, kwargs)
-        if len(self.steps) > first:
-            plan = plan_of(func)
+        plan = plan_of(func)
+        if not plan.plain:
             self.events.append(Event(call, plan.name, plan.qualified, first, len(self.steps)))
         return made
 
@@ -116,9 +117,8 @@ def _plan(graph: Graph, heard: Listener, fused: bool) -> Plan:
         key = keys[event.call] if event.call >= 0 else OUTSIDE
         nodes = [i for i in range(event.first, event.last) if i not in claimed and runs(graph.nodes[i])]
         claimed.update(nodes)
-        if nodes:
-            names = tuple(graph.nodes[i].name for i in nodes)
-            plan.functions.setdefault(key, []).append(Unit(key, event.name, names, event.what))
+        names = tuple(graph.nodes[i].name for i in nodes)
+        plan.functions.setdefault(key, []).append(Unit(key, event.name, names, event.what))
     whole: dict[int, list[str]] = {}
     rest: dict[int, list[str]] = {}
     for i, (node, step) in enumerate(zip(graph.nodes, heard.steps, strict=True)):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -102,6 +102,7 @@ def _prepared(running: Running, told: Told) -> _Clocked:
     found = _Clocked(running, clock(running.device))
     listening = Listening(running.model, running.plan, found.clock.mark)
     with _explained(running, listening), _as_it_runs(running):
+        listening.run(running.args, running.kwargs)  # what a model keeps from its first run is there in all others
         found.first, _ = listening.run(running.args, running.kwargs)
     cost = {layer.name: layer.cost.macs for layer in running.profile.layers}
     if running.eager:
@@ -118,8 +119,8 @@ def _prepared(running: Running, told: Told) -> _Clocked:
     with _explained(running, None):
         took = min(_whole(found) for _ in range(2))
         found.loops = max(1, min(100, round(SHORTEST / max(took, 1e-6))))
-        if running.eager:
-            _layered(found)
+        if running.eager and not _layered(found):
+            found.listening = None
     found.whole.clear()
     found.layered.clear()
     return found
@@ -138,6 +139,9 @@ def _rounds(subjects: Sequence[_Clocked], seconds: float, told: Told) -> None:
             if each.listening is not None:
                 with _explained(each.running, each.listening):
                     each.layered.append(_layered(each))
+            if each.layered and not each.layered[-1]:
+                each.listening = None
+                each.layered.clear()
         now = time.monotonic()
         rounds = number + 1
         if rounds >= FEWEST and now - start > limit:
@@ -178,7 +182,10 @@ def _whole(subject: _Clocked) -> float:
 
 
 def _layered(subject: _Clocked) -> list[float]:
-    """Return the seconds of each unit in one run, a mean over the loops of a sample."""
+    """Return the seconds of each unit in one run, a mean over the loops of a sample.
+
+    Empty for a model that calls other functions from run to run: none of its layers has a time of its own.
+    """
     running, watch, listening = subject.running, subject.clock, subject.listening
     assert listening is not None
     runs_heard = []
@@ -192,9 +199,7 @@ def _layered(subject: _Clocked) -> list[float]:
     totals = [0.0] * len(subject.alignment.units)
     for heard in runs_heard:
         if not same(heard, subject.first):
-            raise TraceError(
-                f"{running.name}: runs other functions from run to run, so no layer has a time of its own"
-            )
+            return []
         for place, value in enumerate(subject.alignment.totals(heard, watch.seconds)):
             totals[place] += value / subject.loops
     return totals
@@ -229,36 +234,33 @@ def _too_large(running: Running, where: str) -> str:
     return f"{running.name}: out of memory on {running.device} in {where} {now}; {then}"
 
 
-class _Layers(NamedTuple):
-    seconds: dict[str, Seconds]
-    sums: Seconds
-
-
 def _result(subject: _Clocked, where: Machine, rounds: int, interrupted: bool) -> Measurement:
     running, alignment = subject.running, subject.alignment
     whole = Seconds.of(subject.whole[:rounds])
-    found = _by_layer(subject, rounds) if subject.layered else _Layers({}, whole)
+    shared, unplaced = alignment.shared, alignment.unplaced
+    seconds, listened, note = {}, None, ""
     if not running.eager:
-        found.seconds[alignment.shared[0].carrier] = whole
+        seconds = {shared[0].carrier: whole}
+    elif subject.listening is None:
+        shared, unplaced = (), tuple(layer.name for layer in running.profile.layers if runs(layer.node))
+        note = "It calls other functions from run to run, so no layer has a time of its own."
+    elif subject.layered:
+        carriers = {group.layers: group.carrier for group in shared}
+        rows = subject.layered[:rounds]
+        for place, (unit, _) in enumerate(alignment.units):
+            name = carriers.get(unit.nodes, unit.nodes[0])
+            seconds[name] = Seconds.of([row[place] for row in rows])
+        listened = Seconds.of([sum(row) for row in rows])
     return Measurement(
         running.profile,
         where,
         whole,
-        found.sums,
-        found.seconds,
+        listened,
+        seconds,
         tuple(subject.whole[:rounds]),
         subject.counts,
-        alignment.shared,
-        alignment.unplaced,
+        shared,
+        unplaced,
+        note,
         interrupted,
     )
-
-
-def _by_layer(subject: _Clocked, rounds: int) -> _Layers:
-    carriers = {frozenset(group.layers): group.carrier for group in subject.alignment.shared}
-    rows = subject.layered[:rounds]
-    seconds = {}
-    for place, (unit, _) in enumerate(subject.alignment.units):
-        name = carriers.get(frozenset(unit.nodes), unit.nodes[0])
-        seconds[name] = Seconds.of([row[place] for row in rows])
-    return _Layers(seconds, Seconds.of([sum(row) for row in rows]))
