@@ -272,7 +272,7 @@ def _running(
     from archlab.pytorch.opinions import Job
 
     graph, job = _rebuildable(subject, inputs, arguments, mode)
-    return running(job or Job(graph=graph, mode=mode), graph.name, settings, convention)
+    return running(job or Job(graph=graph, mode=mode), graph, settings, convention)
 
 
 def reconcile(subject: Any, *args: Any, claimed: str | None = None, **kwargs: Any) -> Reconciliation:

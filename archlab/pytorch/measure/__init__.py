@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from archlab.pytorch.measure.subject import Running, Settings, running, running_live
+from archlab.pytorch.measure.settings import Settings
+from archlab.pytorch.measure.subject import Running, running, running_live
 from archlab.pytorch.measure.timing import measured, threads
 
 __all__ = ["Running", "Settings", "measured", "running", "running_live", "threads"]

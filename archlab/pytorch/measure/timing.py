@@ -18,7 +18,9 @@ from archlab.pytorch.measure.counting import counts
 from archlab.pytorch.measure.device import Clock, clock, is_out_of_memory, machine
 from archlab.pytorch.measure.listening import Alignment, Listening, aligned, same
 from archlab.pytorch.measure.plan import runs
-from archlab.pytorch.measure.subject import Running, Settings
+from archlab.pytorch.measure.room import now, then
+from archlab.pytorch.measure.settings import Settings
+from archlab.pytorch.measure.subject import Running
 from archlab.samples import ratio_interval
 
 Told = Callable[[str], None]
@@ -229,9 +231,7 @@ def _explained(running: Running, listening: Listening | None) -> Iterator[None]:
 
 def _too_large(running: Running, where: str) -> str:
     batch = running.batch
-    now = f"with batch {batch}" if batch is not None else "with these inputs"
-    then = f"try --batch {batch // 2}" if batch is not None and batch > 1 else "try a smaller input or --dtype bf16"
-    return f"{running.name}: out of memory on {running.device} in {where} {now}; {then}"
+    return f"{running.name}: out of memory on {running.device} in {where} {now(batch)}; {then(batch)}"
 
 
 def _result(subject: _Clocked, where: Machine, rounds: int, interrupted: bool) -> Measurement:
