@@ -220,6 +220,24 @@ def test_a_budgets_command_serves_both_whichever_is_found_first() -> None:
     assert accepting(verdict("a", 5, 6, Finding("fail", "error", "no"))) == ""
 
 
+def test_models_that_the_lock_has_not_are_told_together_with_a_command_each() -> None:
+    """So is the first check of a project, before there is a lock."""
+    same = entry("naive", "naive")
+    check = checked(config("", "a", "b", "c"), {"a": same, "b": same, "c": same}, {"c": same})
+    text = terminal.render(check_document(check, "archlab check"))
+    assert text.startswith("2 of 3 models fail: a, b.\n")
+    assert text.count("fail: the lock has no entry") == 1
+    assert text.endswith("To accept it:\n\narchlab lock a\narchlab lock b\n")
+
+
+def test_entries_of_no_model_are_told_together_with_one_command() -> None:
+    same = entry("naive", "naive")
+    check = checked(config("", "a"), {"a": same}, {"a": same, "old": same, "older": same})
+    text = terminal.render(check_document(check, "archlab check"))
+    assert "2 models fail: the lock is stale\n\nfails: the lock has 'old'," in text
+    assert text.endswith("To accept it:\n\narchlab lock\n")
+
+
 def test_a_command_longer_than_the_screen_is_not_broken() -> None:
     name = "a-model-with-a-name-" + "x" * 100
     finding = Finding("fail", "growth", "grew", "macs", f"archlab lock {name}", 1)
@@ -387,7 +405,9 @@ def test_names_of_models_and_layers_are_no_markdown() -> None:
     rows = (Row(f"{name}/conv", "Conv2d", "1x1", {"macs": 6}),)
     now = Entry(name, {name: "1x3"}, "inference", "archlab", costing(6).total, {name: 1}, {}, rows)
     finding = Finding("fail", "growth", f"the lock has no {name}", "macs", "archlab lock x", 1)
-    check = Check((Verdict(name, Model(name, name), now, costing(5), (finding,)), verdict("b")))
+    missing = Finding("fail", "missing", f"the lock has no {name}", accept="archlab lock x")
+    unlocked = [Verdict(f"{name}{i}", Model(f"{name}{i}", name), now, None, (missing,)) for i in range(2)]
+    check = Check((Verdict(name, Model(name, name), now, costing(5), (finding,)), *unlocked))
     page = Words(GITHUB.render(markdown.render(check_document(check, "archlab check"))))
     assert page.open == []
     assert "img" not in page.tags

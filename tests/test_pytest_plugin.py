@@ -72,9 +72,9 @@ def test_a_regression_names_the_first_layer_both_formulas_and_the_command(projec
 
 
 def test_a_layer_that_is_new_has_no_products_in_the_lock(project: Project) -> None:
-    project.write("test_zoo.py", zoo('archlab.check("naive")'))
+    project.write("test_built_networks.py", zoo('archlab.check("naive")'))
     project.run("--archlab-update")
-    project.write("test_zoo.py", zoo('archlab.check("reduced")'))
+    project.write("test_built_networks.py", zoo('archlab.check("reduced")'))
     out = ended(project.run(), 1, failed=1)
     assert "    locked  -\n    now     1·14·14·16·480·1·1 = 1,505,280 MACs" in out
 
@@ -165,21 +165,21 @@ def test_checks_of_one_test_are_numbered_or_named(project: Project) -> None:
     text = 'import pytest\n@pytest.mark.parametrize("n", ["x y", 2])\n' + zoo(*lines).replace(
         "archlab)", "archlab, n)"
     )
-    project.write("test_zoo.py", text)
+    project.write("test_built_networks.py", text)
     ended(project.run("--archlab-update"), 0, passed=2)
-    tests = ("test_zoo.py::test_zoo[2]", "test_zoo.py::test_zoo[x y]")
+    tests = ("test_built_networks.py::test_zoo[2]", "test_built_networks.py::test_zoo[x y]")
     assert list(project.locked()) == [f"{test}{end}" for test in tests for end in ("", "#2", "#a b")]
     assert "archlab: 6 checks, no change" in ended(project.run(), 0, passed=2)
-    project.write("test_zoo.py", text.replace('"reduced", name', '"naive", name'))
+    project.write("test_built_networks.py", text.replace('"reduced", name', '"naive", name'))
     out = ended(project.run("-k", "x"), 1, failed=1, deselected=1)
-    assert "test_zoo.py::test_zoo[x y]#a b: MACs " in out
-    assert "pytest 'test_zoo.py::test_zoo[x y]' --archlab-update" in out.splitlines(), "quoted for a shell"
+    assert "test_built_networks.py::test_zoo[x y]#a b: MACs " in out
+    assert "pytest 'test_built_networks.py::test_zoo[x y]' --archlab-update" in out.splitlines(), "quoted for a shell"
 
 
 def test_two_checks_of_one_name_are_refused(project: Project) -> None:
-    project.write("test_zoo.py", zoo(*['archlab.check("naive", name="n")'] * 2))
+    project.write("test_built_networks.py", zoo(*['archlab.check("naive", name="n")'] * 2))
     out = ended(project.run("--archlab-update"), 1, failed=1)
-    assert "two checks of one test are 'test_zoo.py::test_zoo#n'; give one another name=" in out
+    assert "two checks of one test are 'test_built_networks.py::test_zoo#n'; give one another name=" in out
 
 
 def test_a_test_that_runs_again_makes_its_checks_anew(project: Project) -> None:
@@ -260,7 +260,9 @@ def test_a_session_that_is_cut_off_leaves_the_file(project: Project, how: str) -
     project.run("--archlab-update")
     before = project.lock.read_bytes()
     project.write("test_a.py", zoo('archlab.check("naive")', name="test_a") + zoo(how, name="test_b"))
-    assert project.run("--archlab-update").ret == pytest.ExitCode.INTERRUPTED
+    cut = project.run("--archlab-update")
+    assert cut.ret == pytest.ExitCode.INTERRUPTED
+    assert f"the session was cut off; {LOCK_FILE} is as it was" in cut.stdout.str()
     assert project.lock.read_bytes() == before
     assert project.run().ret == pytest.ExitCode.INTERRUPTED
 
@@ -328,5 +330,11 @@ print(*sorted(m for m in sys.modules if m.split(".")[0] in ("archlab", "torch", 
 
 
 def test_a_session_without_checks_says_nothing(project: Project) -> None:
+    project.cost(4)
     project.write("test_a.py", "def test_a(): pass\n")
-    assert "archlab:" not in ended(project.run(), 0, passed=1)
+    assert "archlab:" not in ended(project.run("test_a.py"), 0, passed=1)
+    project.run("--archlab-update")
+    for words in (("test_a.py",), ("-k", "test_a"), ("test_a.py", "--archlab-update")):
+        result = project.run(*words)
+        assert result.ret == 0
+        assert "archlab:" not in result.stdout.str()

@@ -92,3 +92,16 @@ def test_a_repeated_trace_is_the_same_in_every_part() -> None:
     first, second = (trace(model, torch.zeros(1, 3, 8, 8)) for _ in range(2))
     assert first.to_json() == second.to_json()
     assert pickle.loads(pickle.dumps(first)).to_json() == trace(model, torch.zeros(1, 3, 8, 8)).to_json()
+
+
+def test_a_call_that_makes_known_elements_of_unknown_ones_makes_them_every_time() -> None:
+    def masked(x: Tensor) -> Tensor:
+        mask = torch.zeros_like(x, dtype=torch.bool)
+        mask[0] = True
+        return x[mask]
+
+    recipes.RECIPES.clear()
+    for _ in range(3):
+        graph = trace(masked, torch.empty(7, 3, device="meta"))
+        assert shapes(graph) == [(3,)], "the first row's elements"
+        assert not any(node.assumed for node in graph.nodes)

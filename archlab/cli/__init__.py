@@ -6,7 +6,8 @@ import sys
 import warnings
 from typing import Any
 
-from archlab.cli import checking, commands, guarding, profiling  # noqa: F401 -- commands register as they are imported
+# Commands register as they are imported.
+from archlab.cli import architectures, checking, commands, guarding, history  # noqa: F401
 from archlab.cli.app import app
 from archlab.cli.output import show_partial
 from archlab.errors import ArchlabError, ArchlabWarning

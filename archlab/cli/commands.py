@@ -29,23 +29,6 @@ from archlab.cli.options import (
 from archlab.cli.output import emit, finish, progress
 
 
-@app.command("list")
-def list_(format: FormatOption = Format.terminal, json: JsonOption = False, output: OutputOption = None) -> None:
-    """List every architecture and ablation, with one sentence and its source."""
-    from archlab.report.listing import catalog_data, catalog_document
-    from archlab.zoo.ablations import ABLATIONS
-    from archlab.zoo.catalog import ARCHITECTURES
-
-    architectures = [(name, a.summary, a.source) for name, a in ARCHITECTURES.items()]
-    ablations = [(name, a.claim, a.source) for name, a in ABLATIONS.items()]
-    emit(
-        catalog_document(architectures, ablations),
-        chosen_format(format, json),
-        output,
-        data=lambda: catalog_data(architectures, ablations),
-    )
-
-
 @app.command()
 def explain(
     target: TargetArgument,

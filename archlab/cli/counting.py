@@ -23,10 +23,11 @@ def count(model: Model) -> Entry:
 
 
 def placed(check: Check, config: Config) -> Check:
-    """Return a check whose failures and warnings say where to look.
+    """Return a check whose findings say where to look.
 
-    That is the line of the model's forward that runs the first layer which differs, where it lies in the
-    project; else the model's line in the config. The config's folder is the current one.
+    That is, of a failure or a warning, the line of the model's forward that runs the first layer which
+    differs, where it lies in the project; else the model's line in the config. The config's folder is
+    the current one.
     """
     root = _root(config.path.parent)
     return replace(check, verdicts=tuple(_placed(verdict, config, root) for verdict in check.verdicts))
@@ -35,10 +36,9 @@ def placed(check: Check, config: Config) -> Check:
 def _placed(verdict: Verdict, config: Config, root: Path) -> Verdict:
     from archlab.guard.findings import Place
 
-    if not any(finding.level != "note" for finding in verdict.findings):
-        return verdict
+    grave = any(finding.level != "note" for finding in verdict.findings)
     model, difference = verdict.model, verdict.difference
-    first = difference.first if difference else None
+    first = difference.first if difference and grave else None
     place = _line(model, first.new.name, root) if model and first and first.new else None
     if place is None:
         place = Place(config.path.relative_to(root).as_posix(), max(1, model.line if model else 1))

@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -40,16 +42,18 @@ class Cache:
 
     def read(self, tree: str, job: Job) -> dict[str, Any] | None:
         """Return the profile that is kept of a job, None where there is none or it cannot be relied on."""
+        path = self._path(tree, job)
         try:
-            kept = json.loads(self._path(tree, job).read_text(encoding="utf-8"))
+            kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["key"] != self._key(tree, job) or not all(_unchanged(*file) for file in kept["read"]):
                 return None
             profile: dict[str, Any] = kept["profile"]
+            os.utime(path)  # so that it is not forgotten
             return profile if isinstance(profile["total"], dict) else None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None  # whatever is wrong with it, it can be counted anew
 
-    def keep(self, tree: str, job: Job, profile: Mapping[str, Any], read: Sequence[Sequence[Any]]) -> None:
+    def keep(self, tree: str, job: Job, profile: Any, read: Sequence[Sequence[Any]]) -> None:
         """Keep a profile, whole or not at all, with the files that it depends on: path, size and time."""
         path = self._path(tree, job)
         text = json.dumps({"key": self._key(tree, job), "read": read, "profile": profile})
@@ -58,6 +62,14 @@ class Cache:
             write(path, text)
         except (OSError, OutputError):
             return  # a full disk costs time at the next run, never the result of this one
+
+    def forget(self, days: int = 90) -> None:
+        """Remove what was not asked for in so many days."""
+        last = time.time() - days * 24 * 3600
+        for path in self.folder.glob("*/*.json"):
+            with suppress(OSError):  # another run is as fast, or the folder cannot be written
+                if path.stat().st_mtime < last:
+                    path.unlink()
 
     def _key(self, tree: str, job: Job) -> dict[str, Any]:
         asked = {key: value for key, value in job.items() if key != "name"}

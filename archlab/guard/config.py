@@ -91,13 +91,21 @@ def find_config(folder: Path, given: str | None = None) -> Config:
         if found is None:
             raise UsageError(f"{given} has no [tool.archlab]")
         return found
+    found = nearest_config(folder)
+    if found is None:
+        raise UsageError(
+            f"no {CONFIG_FILE} here or above, nor a {PYPROJECT} with [tool.archlab]; begin with: archlab init TARGET"
+        )
+    return found
+
+
+def nearest_config(folder: Path) -> Config | None:
+    """Return the config of a folder or the nearest folder above it, None where there is none; raise `UsageError`."""
     for place in (folder, *folder.parents):
         for name in (CONFIG_FILE, PYPROJECT):
             if (place / name).is_file() and (found := read_config(place / name)) is not None:
                 return found
-    raise UsageError(
-        f"no {CONFIG_FILE} here or above, nor a {PYPROJECT} with [tool.archlab]; begin with: archlab init TARGET"
-    )
+    return None
 
 
 def read_config(path: Path) -> Config | None:

@@ -30,8 +30,8 @@ class Revision:
 
     @property
     def name(self) -> str:
-        """How it is called: as it was typed, with its hash where that is another word."""
-        return self.text if self.commit.startswith(self.text) else f"{self.text} ({self.short})"
+        """How it is called: as it was typed, with the first digits of its hash where that is another word."""
+        return self.short if self.commit.startswith(self.text) else f"{self.text} ({self.short})"
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class Repository:
     @classmethod
     def of(cls, folder: Path) -> Repository:
         """Return the repository that a folder lies in; raise `UsageError` where there is none."""
+        if os.name == "nt":  # runs hold locks of files and end groups of processes
+            raise UsageError("revisions are counted on Linux and macOS; on Windows use its Linux subsystem")
         try:
             root = git(folder, "rev-parse", "--show-toplevel")
             common = git(folder, "rev-parse", "--git-common-dir")
@@ -135,6 +137,10 @@ class Repository:
             raise UsageError(f"{good.name} is no ancestor of {bad.name}{base}{self._shallow}") from None
         found = self.git("log", "--first-parent", "--reverse", _FORMAT, f"{good.commit}..{bad.commit}", "--")
         return [self._parsed(line) for line in found.split("\n") if line]
+
+    def is_merge(self, revision: Revision) -> bool:
+        """Return whether a commit has several parents."""
+        return " " in self.git("log", "-1", "--format=%P", revision.commit, "--")
 
     def show(self, revision: Revision, name: str) -> str | None:
         """Return the text of a file of the project's folder in a revision, None where it is not there."""

@@ -6,12 +6,16 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from archlab.guard.git import command
+from archlab.guard.git import GitError, command
 from archlab.guard.revisions import Repository, Revision
+
+_TRIES = 5
+_PAUSE = 0.1
 
 
 @contextmanager
@@ -49,9 +53,28 @@ def sweep(repository: Repository) -> None:
             lock.unlink(missing_ok=True)
 
 
-def adding(repository: Repository, revision: Revision, path: Path) -> list[str]:
-    """Return the command that makes a clean worktree of a revision."""
-    return command(repository.root, "worktree", "add", "--detach", "--quiet", str(path), revision.commit)
+def add(repository: Repository, revision: Revision, path: Path) -> None:
+    """Make a worktree of a revision, still without its files; raise `GitError` where git refuses.
+
+    One at a time: git fails where it comes across another that is being made. Those that a user makes
+    meanwhile are why it is tried again.
+    """
+    with (repository.common / "archlab" / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                words = ("--no-checkout", "--detach", "--force", "--quiet")
+                repository.git("worktree", "add", *words, str(path), revision.commit)
+                return
+            except GitError:
+                if not tries_left:
+                    raise
+                time.sleep(_PAUSE)
+
+
+def filling(path: Path) -> list[str]:
+    """Return the command that puts the files of its revision into a worktree."""
+    return command(path, "reset", "--hard", "--quiet")
 
 
 def remove(repository: Repository, folder: Path) -> None:
@@ -63,7 +86,8 @@ def remove(repository: Repository, folder: Path) -> None:
         except OSError:  # another process removes it just now, or git is making it
             continue
         if place.is_relative_to(folder):
-            shutil.rmtree(entry, ignore_errors=True)
+            with suppress(OSError):  # at once, so that nobody's git comes across half of it
+                entry.rename(folder / f"{entry.name}.removed")
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # there are others
         kept.rmdir()

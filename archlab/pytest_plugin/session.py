@@ -119,7 +119,10 @@ class Session:
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge the entries or write them; a session that was cut off does neither."""
-        if exitstatus not in _JUDGED or self.config.option.collectonly:
+        if self.config.option.collectonly:
+            return
+        if exitstatus not in _JUDGED:
+            self.lines += [f"archlab: the session was cut off; {LOCK_FILE} is as it was"] if self.update else []
             return
         if not self.lock_path.is_file() and not any(test["checks"] for test in self.tests.values()):
             return
@@ -173,6 +176,8 @@ class Session:
             if check["said"] and check["status"] != "fails":
                 self.lines += [f"{check['status']}: {name}", *(f"  {text}" for text in check["said"])]
         stale = self._stale()
+        if not checks and not stale:
+            return  # a session of other tests
         verb = "removed" if self.update else "stale"
         self.lines += [f"{verb}: {name!r}: {reason}" for name, reason in stale.items()]
         said = _counted([check["status"] for check in checks.values()])

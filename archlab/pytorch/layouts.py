@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archlab.pytorch.meta import load_kernels
 from archlab.pytorch.spy import DTYPES, TracedTensor, tensors_of, traced_tensor
 
 Home = tuple[int, "tuple[int, ...] | None"]
@@ -109,6 +110,7 @@ def _homes(r: Any, func: Any, args: Any, kwargs: Any, tensors: list[Any], shapes
             return value
         raise _UnsureError
 
+    load_kernels()
     with torch._C.DisableTorchFunction():
         try:
             made = func(*[blank(a) for a in args], **{k: blank(v) for k, v in kwargs.items()})

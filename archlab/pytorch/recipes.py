@@ -153,6 +153,8 @@ def _remember(r: Any, key: Any, tensors: list[Any], before: int, made: Any) -> N
     flat, step, number = made if isinstance(made, (tuple, list)) else (made,), r.steps[-1], len(r.steps) - 1
     if [getattr(item, "ref", None) for item in flat] != [(number, i) for i in range(len(step.outputs))]:
         return
+    if any(item.known is not None for item in flat):
+        return  # elements of its own, such as the ones of `ones_like`, no recipe says
     refs = [_ref(r, tensor) for tensor in tensors]
     names = [None if type(tensor) is TracedTensor else r.names[id(tensor)] for tensor in tensors]
     if not all(ref in refs for ref in step.inputs) or not all(name in names for name in step.weights.values()):

@@ -7,8 +7,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -54,7 +52,6 @@ def recorded(
     """
     if mode not in MODES:
         raise UsageError(f"unknown mode {mode!r}; modes are {' and '.join(MODES)}")
-    _load_kernels()
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -62,18 +59,6 @@ def recorded(
     finally:  # what the trace alone needed is gone by now, and nothing to look through
         if collecting:
             gc.enable()
-
-
-@cache
-def _load_kernels() -> None:
-    """Let torch load the Python part of its meta kernels, which it does at the first call of one.
-
-    Whoever looks at the stack while modules load keeps its frames, and what a forward in them holds: in the
-    first trace of a process tensors would outlive their last reader. So it is done once, on a stack of its own.
-    """
-    thread = Thread(target=lambda: torch.empty(1, device="meta").relu())
-    thread.start()
-    thread.join()
 
 
 def _trace(

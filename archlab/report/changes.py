@@ -9,9 +9,10 @@ from archlab.guard.difference import WORDS, Changed, Difference
 from archlab.guard.entry import Entry
 from archlab.guard.findings import Verdict
 from archlab.guard.quantities import IN_BYTES
-from archlab.report.numbers import human, in_bytes
 from archlab.report.table import Column, Kind, Table
 
+SIDES = ("locked", "now")
+"""What the two sides of a check are called."""
 TOP = 5
 """How many layers are named that moved most."""
 _REASONS = {
@@ -27,11 +28,16 @@ _REASONS = {
 
 def headline(verdict: Verdict) -> str:
     """Return what a model's part of a report is about: ``googlenet fails: it grew, first at conv2/3x3``."""
-    gravest = verdict.findings[0] if verdict.findings else None
     difference = verdict.difference
-    words = [_REASONS[gravest.kind]] if gravest and gravest.level != "note" and gravest.kind in _REASONS else []
+    words = [why] if (why := reason(verdict)) else []
     words += [f"first at {difference.first.name}"] if difference and difference.first else []
     return f"{verdict.name} {verdict.status}{': ' if words else ''}{', '.join(words)}"
+
+
+def reason(verdict: Verdict) -> str:
+    """Return what the gravest finding comes to in a word or a few, "" where that is only noted."""
+    gravest = next((finding for finding in verdict.findings if finding.level != "note"), None)
+    return _REASONS.get(gravest.kind, "") if gravest else ""
 
 
 def accepting(verdict: Verdict) -> str:
@@ -45,13 +51,13 @@ def accepting(verdict: Verdict) -> str:
     return (over or gravest)[0].accept if found else ""
 
 
-def first_layer(difference: Difference | None) -> str:
-    """Return the first layer that differs and its products before and after, a line each; "" where none does."""
+def first_layer(difference: Difference | None, sides: tuple[str, str] = SIDES) -> str:
+    """Return the first layer that differs and its products on both sides, a line each; "" where none does."""
     if difference is None or difference.first is None:
         return ""
     first = difference.first
     lines = [f"first layer that differs: {first.name} ({_what(first)})"]
-    for word, product in zip(("locked", "now"), first.products, strict=True):
+    for word, product in zip(sides, first.products, strict=True):
         lines.append(f"  {word:6}  {product}{'' if product == '-' else f' {first.unit}'}")
     return "\n".join(lines)
 
@@ -81,13 +87,13 @@ def telling(verdict: Verdict) -> str:
     return (*named, *moved, METRICS[0])[0]
 
 
-def movers(difference: Difference, metric: str, top: int = TOP) -> Table:
+def movers(difference: Difference, metric: str, top: int = TOP, sides: tuple[str, str] = SIDES) -> Table:
     """Return the layers whose count of a metric changed most, the rest in one row; the changes sum to the total's."""
     kind: Kind = "bytes" if metric in IN_BYTES else "count"
     columns = (
         Column("layer", key="layer", code=True),
-        Column("locked", kind, importance=5, key="locked"),
-        Column("now", kind, importance=6, key="now"),
+        Column(sides[0], kind, importance=5, key=sides[0]),
+        Column(sides[1], kind, importance=6, key=sides[1]),
         Column("change", kind, key="change", signed=True),
     )
     pairs = difference.movers(metric)
@@ -118,15 +124,9 @@ def told(verdict: Verdict) -> list[str]:
     return [*first_layer(difference).splitlines(), others(difference), *moved]
 
 
-def listed(found: dict[str, int] | Entry, word: str = "") -> str:
-    """Return the names of what has no exact count, with how often each ran."""
-    counts = getattr(found, word) if isinstance(found, Entry) else found
-    return ", ".join(f"{name} ({times}×)" for name, times in counts.items())
-
-
-def shown(value: int, metric: str) -> str:
-    """Return a count rounded for a person, with its unit."""
-    return in_bytes(value) if metric in IN_BYTES else f"{human(value)} {WORDS.get(metric, metric)}"
+def listed(entry: Entry, word: str) -> str:
+    """Return the names of what is `uncounted` or `assumed` of a model, with how often each ran."""
+    return ", ".join(f"{name} ({times}×)" for name, times in getattr(entry, word).items())
 
 
 def installed(package: str) -> str | None:

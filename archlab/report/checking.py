@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from archlab.guard.entry import Entry
 from archlab.guard.findings import Check, Verdict
-from archlab.report.changes import accepting, first_layer, headline, installed, listed, movers, others, telling
+from archlab.report.changes import (
+    accepting,
+    first_layer,
+    headline,
+    installed,
+    listed,
+    movers,
+    others,
+    reason,
+    telling,
+)
 from archlab.report.table import Block, Column, Details, Document, Kind, Table, Text
 
 _MANY = 8
@@ -35,7 +45,11 @@ def check_document(check: Check, reproduce: str) -> Document:
     folded = same if len(ordered) > _MANY and len(same) > 1 else []
     shown = [verdict for verdict in ordered if verdict not in folded]
     blocks: list[Block] = [_table(shown, len(folded))] if shown else []
-    blocks += [_model(verdict) for verdict in ordered if verdict.status != "no change"]
+    told: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in ordered:
+        if verdict.status != "no change":
+            told.setdefault(_alike(verdict), []).append(verdict)
+    blocks += [_model(group[0]) if len(group) == 1 else _models(group) for group in told.values()]
     blocks += _incomplete(ordered)
     if folded:
         blocks.append(Details(f"{len(folded)} models without a change", (_table(folded),), aside=True))
@@ -89,8 +103,7 @@ def _table(verdicts: Sequence[Verdict], folded: int = 0) -> Table:
 
 def _model(verdict: Verdict) -> Details:
     """Return what was found of one model, the gravest first, where it begins, and the command that accepts it."""
-    findings = "\n".join(f"{_LEVELS[f.level]}: {' '.join(f.text.split())}" for f in verdict.findings)
-    blocks: list[Block] = [Text(findings, plain=True)] if findings else []
+    blocks: list[Block] = [Text(_findings(verdict), plain=True)] if verdict.findings else []
     difference = verdict.difference
     if difference is not None and difference.first is not None:
         blocks.append(Text(first_layer(difference), code=True))
@@ -101,6 +114,25 @@ def _model(verdict: Verdict) -> Details:
         grave = verdict.status in ("fails", "warns")
         blocks += [Text("To accept it:" if grave else "To lock it in:"), Text(command, code=True)]
     return Details(headline(verdict), tuple(blocks))
+
+
+def _alike(verdict: Verdict) -> tuple[str, str]:
+    """Return what verdicts are told together by: the lock has no entry of a model, or one of no model."""
+    if {finding.kind for finding in verdict.findings} == {"missing"}:
+        return "missing", ""
+    return ("stale", "") if verdict.model is None else ("", verdict.name)
+
+
+def _models(verdicts: Sequence[Verdict]) -> Details:
+    """Return what was found of models that are told together, and the commands that accept it, a line each."""
+    commands = "\n".join(dict.fromkeys(accepting(verdict) for verdict in verdicts))
+    findings = "\n".join(_findings(verdict) for verdict in verdicts)
+    blocks = (Text(findings, plain=True), Text("To accept it:"), Text(commands, code=True))
+    return Details(f"{len(verdicts)} models fail: {reason(verdicts[0])}", blocks)
+
+
+def _findings(verdict: Verdict) -> str:
+    return "\n".join(f"{_LEVELS[f.level]}: {' '.join(f.text.split())}" for f in verdict.findings)
 
 
 def _incomplete(verdicts: Sequence[Verdict]) -> list[Block]:

@@ -55,4 +55,4 @@ def capped(text: str, most: int, size: Callable[[str], int] = len) -> str:
 def _may_end(lines: list[str], number: int) -> bool:
     """Return whether markdown may end behind so many lines: not in a table's head, before a summary, at a break."""
     line, following = lines[number - 1], lines[number] if number < len(lines) else ""
-    return line != "<details>\n" and not line.endswith("\\\n") and not following.startswith(("| ---", "<summary>"))
+    return not line.endswith("\\\n") and not following.startswith(("| ---", "<summary>"))

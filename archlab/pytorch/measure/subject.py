@@ -52,8 +52,8 @@ class Running:
 def running(job: Job, graph: Graph, settings: Settings, convention: str = "archlab") -> Running:
     """Return a job's model with real elements, on the device of the settings, ready to run.
 
-    `graph` is the one that the job is of, or that a trace of its model gave. Raises `UsageError` for settings that do not fit it, `TraceError` where it cannot fit
-    into memory, and as `trace` does.
+    `graph` is the one that the job is of, or that a trace of its model gave. Raises `UsageError` for settings
+    that do not fit it, `TraceError` where it cannot fit into memory, and as `trace` does.
     """
     name = graph.name
     if job.graph is not None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from archlab import registry
 from archlab.errors import ShapeError
 from archlab.ir import TensorSpec
+from archlab.pytorch.meta import load_kernels
 from archlab.pytorch.recipes import answered
 from archlab.pytorch.recorder import is_small
 from archlab.pytorch.rules import (
@@ -238,6 +239,7 @@ def _twins(recorder: Any, value: Any) -> Any:
 def _factory(recorder: Any, func: Any, name: str, args: Any, kwargs: Any) -> Any:
     """Answer a function that reads no tensor: make small integers for real, of the rest only the shape."""
     meta = dict(kwargs, device="meta") if "device" in kwargs or name in FACTORIES else kwargs
+    load_kernels()
     try:
         made = func(*args, **meta)
     except (TypeError, RuntimeError):

@@ -13,6 +13,7 @@ from archlab import registry
 from archlab.errors import TraceError, UsageError
 from archlab.ir import Op, TensorSpec
 from archlab.ops.general import Custom, Unknown
+from archlab.pytorch.meta import load_kernels
 from archlab.pytorch.spy import DTYPES, NAMES
 
 _checked: set[str] = set()
@@ -46,6 +47,7 @@ def on_meta(r: Any, func: Any, args: Any, kwargs: Any) -> Any:
             return type(value)(blank(item) for item in value)
         return torch.device("meta") if isinstance(value, torch.device) else value
 
+    load_kernels()
     with torch._C.DisableTorchFunction():
         return func(*[blank(a) for a in args], **{k: blank(v) for k, v in kwargs.items()})
 
