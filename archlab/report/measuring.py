@@ -137,9 +137,8 @@ _ROWS = 12
 def counts_blocks(counts: Counts, ours: int, device: str) -> list[Block]:
     """Return what torch counted on the device beside our count: that they are equal, or where not, and why."""
     if not counts.differing:
-        return [
-            Text(f"Counted on {device}: torch's own counter saw {counts.macs:,} MACs there, ours layer by layer.")
-        ]
+        said = f"torch's own counter saw {counts.macs:,} MACs there, as many as we count, layer by layer."
+        return [Text(f"Counted on {device}: {said}")]
     heads = (
         Column("layers", key="layers"),
         Column("ours", "count", exact=True, key="ours"),

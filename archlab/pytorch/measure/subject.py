@@ -12,6 +12,7 @@ from torch import nn
 from archlab.errors import UsageError
 from archlab.ir import Graph, is_floating
 from archlab.profiles import Profile, profile_graph
+from archlab.pytorch.counters import quiet
 from archlab.pytorch.eager import unwrapped
 from archlab.pytorch.measure import elements, room
 from archlab.pytorch.measure.device import chosen
@@ -99,7 +100,8 @@ def _prepared(model: Any, args: Any, kwargs: Any, profile: Profile, plan: Plan, 
     """Return a model in its mode, layout and place, with the tensors that it is called with."""
     device = chosen(settings.device)
     if isinstance(model, nn.Module):
-        model.train(profile.mode == "training").to(device)
+        with quiet():  # the parameters of a scripted copy are no leaves, which torch remarks
+            model.train(profile.mode == "training").to(device)
         if settings.channels_last:
             elements.laid_out(model)
     args, kwargs = elements.drawn(args, kwargs, device, settings.channels_last)
