@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from archlab.profiles import Layer, Profile
-from archlab.samples import interquartile, interval, median
+from archlab.samples import Interval, interquartile, interval, median
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class Measurement:
     `layers` has the seconds by layer; of layers that one call runs, the carrier in `shared` has them.
     `listened` is what all layers took together run by run, None where nobody could listen to them.
     `unplaced` are layers whose call did not run as traced. `rounds` are the seconds of the whole model, run
-    by run, and `interrupted` says that someone stopped it before the figures were as narrow as asked for.
+    by run, `listened_rounds` the sums over its layers of the runs that each of them took turns with, and
+    `interrupted` says that someone stopped it before the figures were as narrow as asked for.
     """
 
     profile: Profile
@@ -147,6 +148,7 @@ class Measurement:
     listened: Seconds | None
     layers: Mapping[str, Seconds]
     rounds: tuple[float, ...]
+    listened_rounds: tuple[float, ...] = ()
     counts: Counts | None = None
     shared: tuple[Shared, ...] = ()
     unplaced: tuple[str, ...] = ()
@@ -163,6 +165,13 @@ class Measurement:
         whole = sum(seconds.median for seconds in self.layers.values())
         runs = self.listened or self.whole
         return dataclasses.replace(runs, median=whole, low=min(runs.low, whole), high=max(runs.high, whole))
+
+    @property
+    def listened_share(self) -> tuple[float, Interval | None]:
+        """What a run takes layer by layer of one with nobody listening: the median over the rounds, and where
+        that lies with a confidence of 95 % (None with fewer than six rounds)."""
+        shares = [a / b for a, b in zip(self.listened_rounds, self.rounds, strict=False)]
+        return (median(shares), interval(shares)) if shares else (0.0, None)
 
     @property
     def carried(self) -> Mapping[str, Shared]:

@@ -82,11 +82,13 @@ def times_table(measurement: Measurement) -> Table:
     rows = [("whole model", *_times(whole), "run with nobody listening")]
     listened = measurement.listened
     if listened is not None:
-        rows.append(("layers, run by run", *_times(listened), f"{_percent(listened, whole)} of the whole"))
+        share, reach = measurement.listened_share
+        between = "" if reach is None else f" ({100 * reach.low:.1f} to {100 * reach.high:.1f} %)"
+        rows.append(("layers, run by run", *_times(listened), f"{100 * share:.1f} %{between} of the run beside it"))
     if measurement.machine.compiled:
         rows.append(("sum of layers", *_times(layers), "compiled: one call runs all of them"))
     elif measurement.layers:
-        rows.append(("sum of layers", *_times(layers), f"{_percent(layers, whole)}: their medians, the column above"))
+        rows.append(("sum of layers", *_times(layers), "their medians: the total of the column above"))
     heads = (
         Column("measured", key="measured"),
         Column("median", "seconds", key="median"),
@@ -97,10 +99,6 @@ def times_table(measurement: Measurement) -> Table:
         Column("", "text", "", 7, "note"),
     )
     return Table(heads, rows)
-
-
-def _percent(part: Seconds, whole: Seconds) -> str:
-    return f"{100 * part.median / whole.median:.1f} %"
 
 
 def _times(seconds: Seconds) -> tuple[float, float, float, float, int]:

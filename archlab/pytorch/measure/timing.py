@@ -239,6 +239,7 @@ def _result(subject: _Clocked, where: Machine, rounds: int, interrupted: bool) -
     whole = Seconds.of(subject.whole[:rounds])
     shared, unplaced = alignment.shared, alignment.unplaced
     seconds, listened, note = {}, None, ""
+    sums: tuple[float, ...] = ()
     if not running.eager:
         seconds = {shared[0].carrier: whole}
     elif subject.listening is None:
@@ -250,7 +251,8 @@ def _result(subject: _Clocked, where: Machine, rounds: int, interrupted: bool) -
         for place, (unit, _) in enumerate(alignment.units):
             name = carriers.get(unit.nodes, unit.nodes[0])
             seconds[name] = Seconds.of([row[place] for row in rows])
-        listened = Seconds.of([sum(row) for row in rows])
+        sums = tuple(sum(row) for row in rows)
+        listened = Seconds.of(sums)
     return Measurement(
         running.profile,
         where,
@@ -258,6 +260,7 @@ def _result(subject: _Clocked, where: Machine, rounds: int, interrupted: bool) -
         listened,
         seconds,
         tuple(subject.whole[:rounds]),
+        sums,
         subject.counts,
         shared,
         unplaced,
