@@ -218,11 +218,11 @@ def measure(
     `arguments` are for a target as `load` takes them; of a model `inputs` is (args, kwargs). `told` hears
     what is under way. Raises `UsageError` for a device that is not there, and as `load` and `trace` do.
     """
-    from archlab.pytorch.measure import Settings, measured, running_live, threads
+    from archlab.pytorch.measure import Settings, measured, running_live, undisturbed
 
     chosen = Settings(device=device, **(settings or {}))
     say = told or (lambda _: None)
-    with threads(chosen.threads):
+    with undisturbed(chosen.threads):
         if callable(subject) and not isinstance(subject, Graph):
             positional, named = (args, kwargs) if inputs is None else inputs
             name = getattr(subject, "__name__", type(subject).__name__)
@@ -249,12 +249,12 @@ def compare_measured(
     They run in turn, round by round. The arguments are those of `measure`.
     """
     from archlab.measured_comparisons import compare_measurements
-    from archlab.pytorch.measure import Settings, measured, threads
+    from archlab.pytorch.measure import Settings, measured, undisturbed
 
     if len(subjects) < 2:
         raise UsageError("compare needs a base and at least one other")
     chosen = Settings(device=device, **(settings or {}))
-    with threads(chosen.threads):
+    with undisturbed(chosen.threads):
         found = [_running(each, inputs, arguments, mode, chosen, convention) for each in subjects]
         return compare_measurements(*measured(found, chosen, told or (lambda _: None)), paired=True)
 

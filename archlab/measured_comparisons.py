@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from archlab.comparisons import Comparison, compare_profiles
-from archlab.errors import ArchlabWarning
-from archlab.measurements import Machine, Measurement
+from archlab.measurements import Measurement, warn_of_machines
 from archlab.samples import Verdict, verdict
 
 
@@ -81,24 +79,6 @@ def compare_measurements(*measurements: Measurement, paired: bool = False) -> Me
     """
     base, *others = measurements
     for other in others:
-        if differing := differences(base.machine, other.machine):
-            warnings.warn(
-                f"{base.profile.subject} and {other.profile.subject} were measured differently "
-                f"({'; '.join(differing)}): their times do not compare",
-                ArchlabWarning,
-                stacklevel=2,
-            )
+        warn_of_machines(base.profile.subject, base.machine, other.profile.subject, other.machine)
     found = compare_profiles(base.profile, tuple(other.profile for other in others))
     return MeasuredComparison(found, measurements, paired)
-
-
-_SAME = ("device", "kind", "threads", "dtype", "batch", "channels_last", "compiled", "torch", "python", "system")
-
-
-def differences(one: Machine, other: Machine) -> list[str]:
-    """Return in what two machines or their settings differ, but for the load."""
-    return [
-        f"{name.replace('_', ' ')} {a} against {b}"
-        for name in _SAME
-        if (a := getattr(one, name)) != (b := getattr(other, name))
-    ]

@@ -6,11 +6,13 @@ Nothing here enters a count or a lock file.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from archlab.errors import ArchlabWarning, ReadError
 from archlab.profiles import Layer, Profile
 from archlab.samples import Interval, interquartile, interval, median
 
@@ -83,9 +85,52 @@ class Machine:
         load = "" if self.load is None else f", load {self.load:.1f}"
         return f"{self.kind} ({self.device}), {threads}{load}, torch {self.torch}, Python {self.python}"
 
+    def differences(self, other: Machine) -> list[str]:
+        """Return in what another machine or its settings differ from this one, but for the load."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))
+        return [f"{name.replace('_', ' ')} {a} against {b}" for name, a, b in pairs if a != b and name != "load"]
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the JSON of a measured profile says of the whole: the subject, what it took, and where."""
+
+    subject: str
+    whole: Seconds
+    layers: float
+    machine: Machine
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Timing | None:
+        """Return what plain data of schema ``archlab.profile/1`` says, None where nothing was measured.
+
+        Raises `ReadError` where it says something else than a measurement does.
+        """
+        if "whole_seconds" not in data:
+            return None
+        try:
+            whole, machine = Seconds(**data["whole_seconds"]), Machine(**data["machine"])
+            return cls(str(data["subject"]), whole, float(data["layers_seconds"]["median"]), machine)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReadError(f"this is no measured profile: {type(error).__name__} {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return dataclasses.asdict(self)
+
+
+def warn_of_machines(one: str, here: Machine, other: str, there: Machine) -> None:
+    """Warn where two results are of different machines or settings, so that their times do not compare."""
+    if differing := here.differences(there):
+        warnings.warn(
+            f"{one} and {other} were measured differently ({'; '.join(differing)}): their times do not compare",
+            ArchlabWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)

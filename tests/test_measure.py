@@ -221,9 +221,16 @@ def test_inputs_take_no_time() -> None:
 
 @pytest.fixture
 def settled() -> Iterator[None]:
-    threads, collecting = torch.get_num_threads(), gc.isenabled()
+    threads, collecting, drawn = torch.get_num_threads(), gc.isenabled(), torch.random.get_rng_state()
     yield
     assert (torch.get_num_threads(), gc.isenabled()) == (threads, collecting)
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_failed_measurement_leaves_the_process_as_it_was() -> None:
+    with pytest.raises(TraceError):
+        measure(Hungry(RuntimeError("no")), TensorSpec((6, 4)), settings={"threads": 1})
 
 
 @pytest.mark.usefixtures("settled")

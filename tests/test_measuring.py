@@ -155,6 +155,47 @@ def test_results_of_one_machine_are_compared_without_a_warning() -> None:
     compare_measurements(measured(load=1.0), measured(load=5.0))
 
 
+def saved(folder: Path, name: str, **machine: Any) -> str:
+    path = folder / name
+    path.write_text(measured(**machine).to_json(), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.filterwarnings("default::archlab.errors.ArchlabWarning")
+def test_files_measured_on_different_machines_are_held_against_each_other_with_a_warning(
+    run: Run, tmp_path: Path
+) -> None:
+    here, there = saved(tmp_path, "a.json"), saved(tmp_path, "b.json", kind="another")
+    done = run("diff", here, there)
+    assert done.code == 0
+    assert re.fullmatch(r"warning: \S+a.json and \S+b.json were measured differently \(kind .*\n", done.err)
+    assert "no change, reduced costs the same." in done.out
+    assert "another (cpu)" in done.out
+    assert "no verdict" in done.out
+
+
+def test_files_measured_on_one_machine_are_held_against_each_other_in_silence(run: Run, tmp_path: Path) -> None:
+    here, there = saved(tmp_path, "a.json"), saved(tmp_path, "b.json")
+    done = run("diff", here, there, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert [each["subject"] for each in json.loads(done.out)["measured"]] == ["reduced", "reduced"]
+
+
+def test_a_file_that_says_something_else_of_a_measurement_is_no_profile(run: Run, tmp_path: Path) -> None:
+    path = Path(saved(tmp_path, "a.json"))
+    data = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**data, "machine": 3}), encoding="utf-8")
+    done = run("diff", str(path), str(path))
+    assert (done.code, done.out) == (3, "")
+    assert "this is no measured profile" in done.err
+
+
+def test_what_was_measured_is_no_part_of_what_a_lock_keeps() -> None:
+    from archlab.guard.entry import Entry
+
+    assert Entry.of(measured().to_dict()) == Entry.of(archlab.profile("reduced").to_dict())
+
+
 SCRIPT = """
 import random, time
 import torch

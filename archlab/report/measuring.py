@@ -7,7 +7,7 @@ from typing import Any
 
 from archlab.cost import Cost
 from archlab.measured_comparisons import MeasuredComparison
-from archlab.measurements import Counts, Measurement, Seconds
+from archlab.measurements import Counts, Measurement, Seconds, Timing
 from archlab.report.columns import Figure, Shaping, cost_table
 from archlab.report.comparing import comparison_document
 from archlab.report.table import ESSENTIAL, Block, Column, Document, Heading, Table, Text
@@ -108,6 +108,19 @@ def _times(seconds: Seconds) -> tuple[float, float, float, float, int]:
 def machine(measurement: Measurement) -> str:
     """Return in one sentence where it was measured."""
     return f"Measured on {measurement.machine.place}; {measurement.machine.setting}."
+
+
+def timings_table(timings: Sequence[Timing]) -> Table:
+    """Return a row a result that was measured some time, somewhere: what it took, and where."""
+    rows = [(each.subject, each.whole.median, each.whole.iqr, each.layers, each.machine.place) for each in timings]
+    heads = (
+        Column("measured", key="subject"),
+        Column("whole", "seconds", key="whole_seconds"),
+        Column("iqr", "seconds", "", 6, "iqr"),
+        Column("sum of layers", "seconds", "", 6, "layers_seconds"),
+        Column("on", key="machine"),
+    )
+    return Table(heads, rows)
 
 
 _GROUPS = 5

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from archlab.pytorch.measure.settings import Settings
 from archlab.pytorch.measure.subject import Running, running, running_live
-from archlab.pytorch.measure.timing import measured, threads
+from archlab.pytorch.measure.timing import measured, undisturbed
 
-__all__ = ["Running", "Settings", "measured", "running", "running_live", "threads"]
+__all__ = ["Running", "Settings", "measured", "running", "running_live", "undisturbed"]
