@@ -24,17 +24,21 @@ _HOMES = {
     "Cost": "archlab.cost",
     "Formula": "archlab.formula",
     "Graph": "archlab.ir",
+    "MeasuredComparison": "archlab.measured_comparisons",
+    "Measurement": "archlab.measurements",
     "Node": "archlab.ir",
     "Op": "archlab.ir",
     "Profile": "archlab.profiles",
     "TensorSpec": "archlab.ir",
     "compare": "archlab.api",
+    "compare_measured": "archlab.api",
     "depth": "archlab.api",
     "evaluate": "archlab.api",
     "hardware": "archlab.api",
     "gradient_flow": "archlab.api",
     "load": "archlab.api",
     "lower": "archlab.api",
+    "measure": "archlab.api",
     "peak_memory": "archlab.api",
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
@@ -55,6 +59,8 @@ __all__ = [
     "Formula",
     "Graph",
     "GraphError",
+    "MeasuredComparison",
+    "Measurement",
     "Node",
     "Op",
     "OutputError",
@@ -66,12 +72,14 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "compare_measured",
     "depth",
     "evaluate",
     "gradient_flow",
     "hardware",
     "load",
     "lower",
+    "measure",
     "peak_memory",
     "profile",
     "receptive_field",
@@ -86,12 +94,14 @@ __all__ = [
 if TYPE_CHECKING:
     from archlab.api import (
         compare,
+        compare_measured,
         depth,
         evaluate,
         gradient_flow,
         hardware,
         load,
         lower,
+        measure,
         peak_memory,
         profile,
         receptive_field,
@@ -114,6 +124,8 @@ if TYPE_CHECKING:
     )
     from archlab.formula import Formula
     from archlab.ir import Builder, Graph, Node, Op, TensorSpec
+    from archlab.measured_comparisons import MeasuredComparison
+    from archlab.measurements import Measurement
     from archlab.profiles import Profile
     from archlab.registry import rule
     from archlab.transform import select

@@ -48,19 +48,30 @@ RecalibrateOption = Annotated[
 ]
 
 
-def bounded(profile: Profile, name: str | None, recalibrate: bool) -> Bounded:
-    """Return the bounds of a profile on a machine; none without its name."""
+def bounded(
+    profile: Profile,
+    name: str | None,
+    recalibrate: bool,
+    seconds: Mapping[str, float] | None = None,
+    data: Callable[[], dict[str, Any]] | None = None,
+) -> Bounded:
+    """Return the bounds of a profile on a machine; none without its name.
+
+    Of layers whose `seconds` were measured they tell the attained part, too; `data` gives the profile as
+    plain data, with what was measured.
+    """
+    data = data or profile.to_dict
     from archlab.analyses.hardware import THIS
 
     if recalibrate and (name or "").split(":")[0].strip().casefold() != THIS:
         raise UsageError(f"--recalibrate goes with --hardware {THIS}, which measures the device in hand")
     if name is None:
-        return Bounded({}, (), (), profile.to_dict)
+        return Bounded({}, (), (), data)
     from archlab import api
     from archlab.report.bounds import DEFAULT, bound_blocks, bound_figures
 
     with progress() as show:
         machine = api.hardware(name, recalibrate=recalibrate, told=show)
-    result = api.roofline(profile, machine)
+    result = api.roofline(profile, machine, seconds=seconds)
     blocks = bound_blocks(profile, result)
-    return Bounded(bound_figures(result), DEFAULT, blocks, lambda: result.into(profile.to_dict()))
+    return Bounded(bound_figures(result), DEFAULT, blocks, lambda: result.into(data()))

@@ -99,13 +99,23 @@ def diff(
     from archlab.cli.sides import sides
     from archlab.guard.sides import Changes
     from archlab.report.history import diff_document
+    from archlab.report.table import Text
 
     way = _way(input, arg, mode, backward, convention)
     project, both = _operands(operands or ["HEAD"], config, way)
     with progress() as show:
         old, new = sides(project, both, show, way)
     changes = Changes(old, new)
-    emit(diff_document(changes, top), _format(format, json), output, exact, data=changes.to_dict)
+    document, data = diff_document(changes, top), changes.to_dict()
+    timings = [each.timing for each in both if each.timing is not None]
+    if len(timings) == 2:
+        from archlab.measurements import warn_of_machines
+        from archlab.report.measuring import timings_table
+
+        warn_of_machines(both[0].text, timings[0].machine, both[1].text, timings[1].machine)
+        document += (timings_table(timings), Text("Measured one by one, not in turn: no verdict."))
+        data["measured"] = [each.to_dict() for each in timings]
+    emit(document, _format(format, json), output, exact, data=lambda: data)
     finish(changes.exit_code != 0, changes.exit_code)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archlab.errors import UsageError, nearest
 
@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from archlab.guard.config import Config, Model
     from archlab.guard.entry import Entry
     from archlab.guard.revisions import Repository, Revision
+    from archlab.measurements import Timing
 
 TREE = "working tree"
 
 
 @dataclass(frozen=True)
 class Operand:
-    """One side as it was typed: what a file says already, a revision, or a target; else the working tree."""
+    """One side as it was typed: what a file says already, a revision, or a target; else the working tree.
+
+    `timing` is what a profile's JSON says of a measurement, None where nothing was measured.
+    """
 
     text: str = TREE
     entries: Mapping[str, Entry] | None = None
     target: bool = False
     revision: Revision | None = None
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def operand(text: str, repository: Callable[[], Repository]) -> Operand:
     from archlab.guard.revisions import no_range
 
     if os.path.isfile(text):
-        return Operand(text, _entries(Path(text)), target=True)
+        return Operand(text, _entries(Path(text)), target=True, timing=_timing(Path(text)))
     if is_target(text):
         return Operand(text, target=True)
     if said := no_range(text):
@@ -132,15 +137,29 @@ def _entries(path: Path) -> Mapping[str, Entry] | None:
     from archlab.guard.entry import PROFILE, Entry
     from archlab.guard.lock import SCHEMA, Lock
 
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text)
-    except (OSError, ValueError, RecursionError):
-        return None
-    schema = data.get("schema") if isinstance(data, dict) else None
+    data = _data(path)
+    schema = data.get("schema")
     if schema == SCHEMA:
-        return Lock.of(text, str(path)).models
+        return Lock.of(path.read_text(encoding="utf-8"), str(path)).models
     if schema == PROFILE:
         entry = Entry.of(data)
         return {entry.target: entry}
     return None
+
+
+def _timing(path: Path) -> Timing | None:
+    """Return what a profile's JSON says of a measurement, None for any other file."""
+    from archlab.guard.entry import PROFILE
+    from archlab.measurements import Timing
+
+    data = _data(path)
+    return Timing.of(data) if data.get("schema") == PROFILE else None
+
+
+def _data(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds, an empty one for any other file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ from archlab.pytorch.rules.own import check_names
 from archlab.pytorch.spy import NAMES
 from archlab.pytorch.walk import Walk
 
+Heard = TypeVar("Heard", bound=Recorder)
+"""A kind of recorder: one that hears more than steps, too."""
+
 _ZEROS = "integer inputs given by shape hold zeros"
 
 
@@ -37,25 +40,37 @@ def trace(model: Callable[..., Any], *args: Any, mode: str = "inference", inputs
     """
     if inputs is not None:
         args, kwargs = inputs
+    return recorded(Recorder, model, args, kwargs, mode)[0]
+
+
+def recorded(
+    kind: type[Heard], model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str
+) -> tuple[Graph, Heard]:
+    """Return the graph as `trace` does, and the recorder of that kind which heard the calls.
+
+    The step at a place of the recorder's events is the node at that place of the graph.
+    """
     if mode not in MODES:
         raise UsageError(f"unknown mode {mode!r}; modes are {' and '.join(MODES)}")
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _trace(unwrapped(model), args, kwargs, mode)
+        return _trace(kind, unwrapped(model), args, kwargs, mode)
     finally:  # what the trace alone needed is gone by now, and nothing to look through
         if collecting:
             gc.enable()
 
 
-def _trace(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str) -> Graph:
+def _trace(
+    kind: type[Heard], model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str
+) -> tuple[Graph, Heard]:
     module = model if isinstance(model, nn.Module) else None
     check_names(RULES)
     walk = Walk(module)
     label = type(model).__name__ if module is not None else getattr(model, "__name__", type(model).__name__)
     with _untouched(walk, mode):
         device = torch.device("cpu") if walk.first is None else walk.first.device
-        recorder = Recorder(walk, device)
+        recorder = kind(walk, device)
         recorder.watches_gradients = mode == "training"
         recorder.steps = steps_until(_trace.__code__)
         many = len(args) > 1
@@ -65,7 +80,7 @@ def _trace(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str
             # In training a model's own `no_grad` must be seen as a change.
             with torch.set_grad_enabled(mode == "training"), listening(recorder, walk):
                 outputs = model(*args, **kwargs)
-            return assemble(recorder, label, outputs)
+            return assemble(recorder, label, outputs), recorder
         except Exception as error:
             name = recorder.failing(error) or type(model).__name__
             ran = assemble(recorder, label, None) if recorder.steps else None

@@ -51,6 +51,11 @@ def _parameters(model: nn.Module) -> list[inspect.Parameter]:
 
 def subject(job: Job) -> Subject:
     """Return a job's model, built anew on the CPU in the job's mode, and its inputs."""
+    return called(*model_of(job), job.mode)
+
+
+def model_of(job: Job) -> tuple[Any, Any, Any]:
+    """Return a job's model with real elements, built anew on the CPU, and what it is called with as specs."""
     if job.graph is not None:
         with real_elements():
             model: Any = lower(job.graph)
@@ -68,7 +73,7 @@ def subject(job: Job) -> Subject:
         args, kwargs = job.args, job.kwargs
         if not args and not kwargs:
             args, kwargs = defaults
-    return called(model, args, kwargs, job.mode)
+    return model, args, kwargs
 
 
 def called(model: Any, args: Any, kwargs: Any, mode: str) -> Subject:

@@ -99,6 +99,11 @@ def answer(recorder: Any, func: Any, args: Any, kwargs: Any, below: bool) -> Any
     return made
 
 
+def plan_of(func: Any) -> Plan:
+    """Return how a function is answered, and what it is called."""
+    return _PLANS.get(func) or _resolve(func)
+
+
 def _resolve(func: Any) -> Plan:
     name = own.name_of(func)
     if name == "__get__":
