@@ -187,17 +187,37 @@ def gradient_flow(
     base: Subject,
     *others: Subject,
     setting: Setting | None = None,
+    inputs: Iterable[str] = (),
+    arguments: Mapping[str, Any] | None = None,
     told: Callable[[str, str, int, int, int], None] | None = None,
 ) -> GradientFlow:
     """Return how large the gradient of each block is after one backward pass, over seeds and initialisations.
 
-    Targets and graphs are classifiers; a `Setting` says how many seeds, which initialisations, the batch,
-    the weight of auxiliary heads, the depth of blocks and the device. Raises as `load`, `UsageError` for what
-    is no classifier or a device that is not there, `TraceError` where a pass fails.
+    Targets and graphs are classifiers; `inputs` and `arguments` are as `load` takes them. A `Setting` says
+    how many seeds, which initialisations, the batch, the weight of auxiliary heads, the depth of blocks and
+    the device. Raises as `load`, `UsageError` for what is no classifier or a device that is not there,
+    `TraceError` where a pass fails.
     """
     from archlab.pytorch.gradients import gradient_flow as measure
 
-    return measure([_graph(subject, "training") for subject in (base, *others)], setting, told)
+    given = tuple(inputs)
+    return measure([_learner(subject, given, arguments) for subject in (base, *others)], setting, told)
+
+
+def _learner(subject: Subject, inputs: tuple[str, ...], arguments: Mapping[str, Any] | None) -> Any:
+    """Return a graph, or a model by how it is built; its default input may be a batch that it cannot learn from."""
+    if not isinstance(subject, (str, os.PathLike)):
+        return _graph(subject, "training")
+    from archlab.pytorch.opinions import Job
+    from archlab.pytorch.trainable import Live
+    from archlab.sources.target import load_model
+
+    text = os.fspath(subject)
+    found = load_model(text, inputs, arguments, "inference")
+    if found is None:
+        return load(text, inputs=inputs, arguments=arguments, mode="training")
+    model = found[1]
+    return Live(text, Job(model.source, None, b"", model.args, model.kwargs, model.arguments, "training"))
 
 
 def verify(

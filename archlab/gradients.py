@@ -66,13 +66,14 @@ class BlockGradient:
     """The gradient of one block in one run.
 
     `norm` is the L2 norm over its `params` parameters, `output_norm` that of the gradient of what it hands
-    on. `along` is the cosine between this gradient and the base's for the parameters of the block that both
-    have; None for the base itself, and where a gradient is 0.
+    on; None where none arrives there, or no module of a model is the block. `along` is the cosine between this
+    gradient and the base's for the parameters of the block that both have; None for the base itself, and
+    where a gradient is 0.
     """
 
     params: int
     norm: float
-    output_norm: float
+    output_norm: float | None
     along: float | None = None
 
     @property
@@ -122,8 +123,8 @@ class GradientFlow:
     """Gradients after one backward pass: subjects by initialisation by seed, the first subject as the base.
 
     Every subject has the same batch, the same dropout and, layer by layer, the same parameters for a seed,
-    so seeds are pairs. `heads` is how many auxiliary outputs each subject has; `interrupted` says that
-    fewer runs were made than asked for.
+    so seeds are pairs. `heads` is how many auxiliary outputs each subject has, `left_out` how many
+    outputs of each are in no loss; `interrupted` says that fewer runs were made than asked for.
     """
 
     subjects: tuple[str, ...]
@@ -133,6 +134,7 @@ class GradientFlow:
     machine: Mapping[str, str]
     runs: tuple[Run, ...] = field(repr=False)
     interrupted: bool = False
+    left_out: tuple[int, ...] = ()
 
     @property
     def inits(self) -> tuple[str, ...]:
@@ -194,6 +196,7 @@ class GradientFlow:
             "base": self.subjects[0],
             "others": list(self.subjects[1:]),
             "heads": list(self.heads),
+            "left_out": list(self.left_out),
             "input": dict(self.input),
             "setting": {**dataclasses.asdict(self.setting), "inits": list(self.setting.inits)},
             "machine": dict(self.machine),
@@ -232,10 +235,10 @@ class GradientFlow:
                 for run in data["runs"]
             )
             setting = Setting(**{**data["setting"], "inits": tuple(data["setting"]["inits"])})
-            subjects = (data["base"], *data["others"])
-            return cls(
-                subjects, tuple(data["heads"]), data["input"], setting, data["machine"], runs, data["interrupted"]
-            )
+            subjects, heads = (data["base"], *data["others"]), tuple(data["heads"])
+            left_out = tuple(data.get("left_out", ()))
+            what = (subjects, heads, data["input"], setting, data["machine"])
+            return cls(*what, runs, data["interrupted"], left_out)
         except (KeyError, TypeError, AttributeError) as error:
             raise ReadError(f"{where}: is no result of archlab gradients: {type(error).__name__}: {error}") from None
 

@@ -60,8 +60,8 @@ def drawn(graph: Graph, init: str, seed: int, batch: int) -> tuple[nn.Module, Te
     network = trainable(graph, batch)
     initialise(network.module, init, seed)
     torch.manual_seed(seed_of(seed, "inputs"))
-    ((name, spec),) = network.graph.inputs.items()
-    return network.module.train(), network.drawn(name, spec), torch.randint(CLASSES, (batch,))
+    (x,), _ = network.drawn()
+    return network.module.train(), x, torch.randint(CLASSES, (batch,))
 
 
 # ---- figures that follow by hand ------------------------------------------------------------------
@@ -221,12 +221,11 @@ def test_blocks_hold_the_parameters_that_a_profile_counts(depth: int) -> None:
 
 
 def test_a_block_hands_on_what_the_next_one_reads() -> None:
-    exits = trainable(archlab.load("googlenet", mode="training"), 2).exits(1)
-    assert {exits[name]: name for name in exits if exits[name] in ("conv2", "inception_4a", "loss1")} == {
-        "conv2": "conv2/norm2",
-        "inception_4a": "inception_4a/output",
-        "loss1": "loss1/classifier",
-    }
+    network = trainable(archlab.load("googlenet", mode="training"), 2)
+    exits, layers = network.exits(1), network.layers()
+    assert exits["conv2"] is layers["conv2/norm2"]
+    assert exits["inception_4a"] is layers["inception_4a/output"]
+    assert exits["loss1"] is layers["loss1/classifier"]
 
 
 def test_blocks_that_one_network_lacks_stand_where_the_other_has_them() -> None:
@@ -311,10 +310,12 @@ def test_other_data_are_no_result(data: Any) -> None:
 # ---- what cannot be measured ----------------------------------------------------------------------
 
 
-def scalar_input() -> Graph:
+def odd_head() -> Graph:
     b = Builder("odd")
     x = b.add("input", Input((1, 3)))
-    return b.build(b.add("one", Linear(5), x), b.add("two", Linear(6), x))
+    with b.scope("aux", train_only=True):
+        auxiliary = b.add("two", Linear(6), x)
+    return b.build(b.add("one", Linear(5), x), auxiliary)
 
 
 def nothing_to_train() -> Graph:
@@ -323,7 +324,7 @@ def nothing_to_train() -> Graph:
 
 
 MISTAKES: list[tuple[Callable[[], object], str]] = [
-    (lambda: measured(scalar_input()), "odd: the output of two is 2x6, that of one is 2x5"),
+    (lambda: measured(odd_head()), "odd: the output of aux/two is 2x6, that of one is 2x5"),
     (lambda: measured(nothing_to_train()), "bare has no parameters to train"),
     (lambda: measured(headed(), headed()), "headed is named twice"),
     (lambda: measured(headed(), two_layers()), "headed reads 2x2x6x6, two-layers reads 2x3"),

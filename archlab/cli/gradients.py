@@ -15,11 +15,10 @@ from archlab.cli.options import (
     FormatOption,
     InputOption,
     JsonOption,
-    Mode,
     OutputOption,
     chosen_format,
     complete_target,
-    load,
+    constructor_arguments,
     names,
 )
 from archlab.cli.output import emit, finish, progress
@@ -62,10 +61,12 @@ def gradients(
     chosen = {} if init is None else {"inits": names(init)}
     setting = Setting(seeds, batch=batch, aux_weight=aux_weight, depth=depth or 1, device=device, **chosen)
     format = chosen_format(format, json)
-    graphs = [load(target, input, arg, Mode.training) for target in (base, *(others or ()))]
     with progress() as show:
         result = api.gradient_flow(
-            *graphs,
+            base,
+            *(others or ()),
+            inputs=input or (),
+            arguments=constructor_arguments(arg or []),
             setting=setting,
             told=lambda subject, init, seed, done, all: show(
                 f"{subject}: {init}, seed {seed} ({done} of {all} passes done)"

@@ -9,30 +9,33 @@ from datetime import date
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from archlab.errors import TraceError, UsageError
 from archlab.gradients import BlockGradient, GradientFlow, Run, Setting
 from archlab.ir import Graph
 from archlab.pytorch.devices import chosen_device, described
 from archlab.pytorch.initialise import initialise, seed_of
-from archlab.pytorch.trainable import Trainable, trainable
+from archlab.pytorch.trainable import Live, Trainable, trainable
 
 Told = Callable[[str, str, int, int, int], None]
 """Is told what runs: the subject, the initialisation, the seed, how many passes are done, and of how many."""
 
 
-def gradient_flow(graphs: Sequence[Graph], setting: Setting | None = None, told: Told | None = None) -> GradientFlow:
-    """Return the gradients of graphs after one backward pass each; the first graph is the base.
+def gradient_flow(
+    learners: Sequence[Graph | Live], setting: Setting | None = None, told: Told | None = None
+) -> GradientFlow:
+    """Return the gradients of graphs and models after one backward pass each; the first is the base.
 
-    A layer that several graphs have gets the same parameters and the same dropout in all of them, and all get
+    A layer that several have gets the same parameters and the same dropout in all of them, and all get
     the same inputs (normal) and labels (uniform): what differs is the networks alone. An interrupt ends the
-    measurement with the seeds that every graph has been measured for, if there are any. Raises `UsageError`
-    for a device that is not there or a graph without a classifier, `TraceError` where a pass fails.
+    measurement with the seeds that every one has been measured for, if there are any. Raises `UsageError`
+    for a device that is not there or what is no classifier, `TraceError` where a pass fails.
     """
     setting = setting or Setting()
     device = chosen_device(setting.device)
     with _repeatable(device):
-        return _measured(graphs, setting, device, told)
+        return _measured(learners, setting, device, told)
 
 
 @contextmanager
@@ -51,8 +54,10 @@ def _repeatable(device: torch.device) -> Iterator[None]:
             torch.backends.cudnn.deterministic = chosen
 
 
-def _measured(graphs: Sequence[Graph], setting: Setting, device: torch.device, told: Told | None) -> GradientFlow:
-    subjects = [_Subject(trainable(graph, setting.batch), setting, device) for graph in graphs]
+def _measured(
+    learners: Sequence[Graph | Live], setting: Setting, device: torch.device, told: Told | None
+) -> GradientFlow:
+    subjects = [_Subject(trainable(learner, setting.batch), setting, device) for learner in learners]
     _check_alike(subjects)
     asked = [(init, seed) for seed in range(setting.seeds) for init in setting.inits]
     runs: list[Run] = []
@@ -76,7 +81,8 @@ def _measured(graphs: Sequence[Graph], setting: Setting, device: torch.device, t
     heads = tuple(len(subject.network.auxiliary) for subject in subjects)
     inputs = {name: str(spec) for name, spec in subjects[0].network.graph.inputs.items()}
     machine = {**described(device), "date": date.today().isoformat()}
-    return GradientFlow(names, heads, inputs, setting, machine, tuple(runs), interrupted)
+    left_out = tuple(subject.network.left_out for subject in subjects)
+    return GradientFlow(names, heads, inputs, setting, machine, tuple(runs), interrupted, left_out)
 
 
 def _check_alike(subjects: Sequence[_Subject]) -> None:
@@ -108,13 +114,11 @@ class _Subject:
         self.layer = ""
         self.output_norms: dict[str, float] = {}
         self.blocks = network.blocks(setting.depth)
-        exits = network.exits(setting.depth)
-        for node in network.graph.nodes:
-            if not node.op.is_input:
-                layer = network.module.layer(node.name)
-                layer.register_forward_pre_hook(self._before(node.name))
-                if node.name in exits:
-                    layer.register_forward_hook(self._after(exits[node.name]))
+        for name, layer in network.layers().items():
+            layer.register_forward_pre_hook(self._before(name))
+        for block, layer in network.exits(setting.depth).items():
+            if block in self.blocks:
+                layer.register_forward_hook(self._after(block))
 
     def _before(self, layer: str) -> Callable[[nn.Module, object], None]:
         """Note which layer runs, and let what it draws depend on nothing but the seed and its name."""
@@ -132,9 +136,9 @@ class _Subject:
             self.output_norms[block] = _norm([gradient])
 
         def after(module: nn.Module, inputs: object, output: object) -> None:
-            first = output[0] if isinstance(output, tuple) else output
-            if isinstance(first, Tensor) and first.requires_grad:
-                first.register_hook(note)  # type: ignore[no-untyped-call]
+            made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+            if made and made[0].requires_grad:
+                made[0].register_hook(note)  # type: ignore[no-untyped-call]
 
         return after
 
@@ -151,11 +155,11 @@ class _Subject:
         blocks = {}
         for block, keys in self.blocks.items():
             mine = {key: gradients[key] for key in keys}
-            output = self.output_norms.get(block, 0.0)
+            output = self.output_norms.get(block)
             params = sum(gradient.numel() for gradient in mine.values())
             blocks[block] = BlockGradient(params, _norm(mine.values()), output, _cosine(mine, base))
         for block, found in blocks.items():
-            if not (math.isfinite(found.norm) and math.isfinite(found.output_norm)):
+            if not (math.isfinite(found.norm) and math.isfinite(found.output_norm or 0.0)):
                 raise TraceError(
                     f"{self.name}: {init}, seed {seed}: the gradient of {block} is not finite (loss {loss:g}); "
                     "leave this initialisation out with --init"
@@ -165,15 +169,15 @@ class _Subject:
     def _pass(self, init: str, seed: int) -> float:
         network, self.seed, self.layer, self.output_norms = self.network, seed, "", {}
         module = network.module.to("cpu").train()
-        initialise(module, init, seed)  # on the CPU, so that it is the same on every device
+        initialise(module, init, seed, network.tables)  # on the CPU, so that it is the same on every device
         module.to(self.device)
         torch.manual_seed(seed_of(seed, "inputs"))
-        inputs = [network.drawn(name, spec) for name, spec in network.graph.inputs.items()]
+        drawn = network.drawn()
         labels = torch.randint(network.classes, network.label_shape).to(self.device)
-        made = module(*[each.to(self.device) for each in inputs])
-        outputs = made if isinstance(made, tuple) else (made,)
+        args, kwargs = tree_map(lambda x: x.to(self.device) if isinstance(x, Tensor) else x, drawn)
+        made = module(*args, **kwargs)
         self.layer = "the loss"
-        loss = network.loss(outputs, labels, self.setting.aux_weight)
+        loss = network.loss(made, labels, self.setting.aux_weight)
         self.layer = "the backward pass"
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())

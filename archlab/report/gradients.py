@@ -164,10 +164,13 @@ def setting(flow: GradientFlow) -> str:
     asked, machine = flow.setting, flow.machine
     inputs = ", ".join(f"{name} {spec}" for name, spec in flow.input.items())
     heads = " and ".join(f"{count} in {subject}" for subject, count in zip(flow.subjects, flow.heads, strict=True))
+    odd = zip(flow.subjects, flow.left_out, strict=False)
+    left_out = [f"{count} of {subject}" for subject, count in odd if count]
+    others = f" Outputs of another shape are in no loss: {', '.join(left_out)}." if left_out else ""
     threads = f"{machine['threads']} thread{'s' * (machine['threads'] != '1')}"
     return (
         f"Inputs ({inputs}) are normal numbers, labels are uniform. The loss is the cross-entropy of the main output "
-        f"plus {asked.aux_weight:g} times that of each auxiliary one ({heads}). Training mode, on "
+        f"plus {asked.aux_weight:g} times that of each auxiliary one ({heads}).{others} Training mode, on "
         f"{machine['device']}, {threads}, torch {machine['torch']}, Python {machine['python']}, {machine['date']}."
     )
 
