@@ -208,16 +208,16 @@ def _learner(subject: Subject, inputs: tuple[str, ...], arguments: Mapping[str, 
     """Return a graph, or a model by how it is built; its default input may be a batch that it cannot learn from."""
     if not isinstance(subject, (str, os.PathLike)):
         return _graph(subject, "training")
-    from archlab.pytorch.opinions import Job
-    from archlab.pytorch.trainable import Live
     from archlab.sources.target import load_model
 
     text = os.fspath(subject)
     found = load_model(text, inputs, arguments, "inference")
     if found is None:
         return load(text, inputs=inputs, arguments=arguments, mode="training")
+    from archlab.pytorch.trainable import Live
+
     model = found[1]
-    return Live(text, Job(model.source, None, b"", model.args, model.kwargs, model.arguments, "training"))
+    return Live(text, model.source, model.arguments, model.args, model.kwargs)
 
 
 def verify(

@@ -18,17 +18,31 @@ from archlab.ir import Graph, Node, Ref, TensorSpec, is_floating
 from archlab.ops import Embedding, Softmax
 from archlab.pytorch.initialise import tables_of
 from archlab.pytorch.lower import LoweredGraph, lower
-from archlab.pytorch.opinions.job import Job
-from archlab.pytorch.opinions.subject import subject as built
+from archlab.pytorch.models import BUILDERS, module_model, real_elements
 from archlab.pytorch.trace import trace
 
 
 @dataclass(frozen=True)
 class Live:
-    """A model that a target names, and how it is built anew."""
+    """A model that a target names: its source and constructor arguments, and the specs that it is called with."""
 
     name: str
-    job: Job
+    source: str
+    arguments: Mapping[str, Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def built(self) -> nn.Module:
+        """Return the model built anew with elements; raise `UsageError` for what is no module."""
+        prefix, _, rest = self.source.partition(":")
+        with real_elements():
+            if prefix in BUILDERS:
+                model, _ = BUILDERS[prefix](rest, self.arguments)
+            else:
+                model, _ = module_model(self.source, self.arguments)
+        if not isinstance(model, nn.Module):
+            raise UsageError(f"{self.name} is a {type(model).__name__}; only a module has parameters to train")
+        return copy.deepcopy(model)  # what a source names may be an instance that somebody else uses
 
 
 @dataclass(frozen=True)
@@ -144,15 +158,14 @@ def trainable(subject: Graph | Live, batch: int | None = None) -> Trainable:
 
 def _live(live: Live, batch: int | None) -> Trainable:
     """Return a model built anew with elements, and traced for the batch."""
-    job = live.job
-    specs = [leaf for leaf in tree_leaves((job.args, dict(job.kwargs))) if isinstance(leaf, TensorSpec)]
-    size = _batch(specs, batch, live.name)
+    given = (tuple(live.args), dict(live.kwargs))
+    size = _batch([leaf for leaf in tree_leaves(given) if isinstance(leaf, TensorSpec)], batch, live.name)
 
     def batched(spec: Any) -> Any:
         return TensorSpec((size, *spec.shape[1:]), spec.dtype) if isinstance(spec, TensorSpec) else spec
 
-    args, kwargs = tree_map(batched, (tuple(job.args), dict(job.kwargs)))
-    module = copy.deepcopy(built(job).model)  # a file may hold a module that somebody else uses
+    args, kwargs = tree_map(batched, given)
+    module = live.built()
     graph = trace(module, mode="training", inputs=(args, kwargs)).named(live.name)
     main, auxiliary, left_out = _heads(graph)
     end = graph.node(graph.outputs[main][0]).op
