@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerators import accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -335,8 +336,8 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: Setting(aux_weight=-1), "must be 0 or more, got -1"),
     (lambda: Setting(inits=()), "name an initialisation: default, kaiming"),
     (lambda: Setting(inits=("kaimin",)), "unknown initialisation 'kaimin'; did you mean 'kaiming'"),
-    (lambda: measured(headed(), device="nonsense"), "'nonsense' is no device; this machine has cpu"),
-    (lambda: measured(headed(), device="meta"), "there is no device 'meta'; this machine has cpu"),
+    (lambda: measured(headed(), device="nonsense"), "--device nonsense: no such kind of device; there is cpu"),
+    (lambda: measured(headed(), device="meta"), "finds no meta on this machine; there is cpu"),
 ]
 
 
@@ -351,7 +352,9 @@ def test_what_cannot_be_measured_says_why(mistake: Callable[[], object], said: s
 def test_a_missing_gpu_is_said_with_what_there_is(run: Callable[..., Any]) -> None:
     ended = run("gradients", "googlenet", "--device", "cuda")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == "error: there is no device 'cuda'; this machine has cpu alone\n"
+    assert (
+        ended.err == f"error: --device cuda: torch {torch.__version__} finds no cuda on this machine; there is cpu\n"
+    )
 
 
 def test_memory_that_runs_out_names_the_layer_the_batch_and_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,11 +411,8 @@ def test_an_interrupt_before_the_first_pair_is_one() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.accelerator.is_available(), reason="no accelerator here")
 def test_an_accelerator_gives_the_figures_of_the_cpu() -> None:
-    accelerator = torch.accelerator.current_accelerator()
-    assert accelerator is not None
-    here, there = (measured(headed(), seeds=2, device=device).runs for device in ("cpu", accelerator.type))
+    here, there = (measured(headed(), seeds=2, device=device).runs for device in ("cpu", accelerator()))
     for one, other in zip(here, there, strict=True):
         assert other.loss == pytest.approx(one.loss, rel=1e-3)
         for block, found in one.blocks.items():

@@ -115,7 +115,7 @@ MISTAKES = [
     (("--init", ","), "unknown initialisation ''"),
     (("--seeds", "0"), "Invalid value for '--seeds'"),
     (("--aux-weight", "nan"), "the weight of auxiliary heads must be 0 or more, got nan"),
-    (("--device", "abacus"), "'abacus' is no device; this machine has cpu"),
+    (("--device", "abacus"), "--device abacus: no such kind of device; there is cpu"),
     (("--json", "--format", "csv"), "--json is short for --format json"),
 ]
 

@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from archlab.errors import TraceError, UsageError
 from archlab.gradients import BlockGradient, GradientFlow, Run, Setting
 from archlab.ir import Graph
-from archlab.pytorch.devices import chosen_device, described
 from archlab.pytorch.initialise import initialise, seed_of
+from archlab.pytorch.measure.device import chosen, is_out_of_memory, machine
 from archlab.pytorch.trainable import Live, Trainable, trainable
 
 Told = Callable[[str, str, int, int, int], None]
@@ -33,7 +33,7 @@ def gradient_flow(
     for a device that is not there or what is no classifier, `TraceError` where a pass fails.
     """
     setting = setting or Setting()
-    device = chosen_device(setting.device)
+    device = chosen(setting.device)
     with _repeatable(device):
         return _measured(learners, setting, device, told)
 
@@ -80,9 +80,11 @@ def _measured(
     names = tuple(subject.name for subject in subjects)
     heads = tuple(len(subject.network.auxiliary) for subject in subjects)
     inputs = {name: str(spec) for name, spec in subjects[0].network.graph.inputs.items()}
-    machine = {**described(device), "date": date.today().isoformat()}
+    here = machine(device, "float32", setting.batch, channels_last=False, compiled=False)
+    where = {"device": here.kind, "threads": str(here.threads), "torch": here.torch, "python": here.python}
+    where["date"] = date.today().isoformat()
     left_out = tuple(subject.network.left_out for subject in subjects)
-    return GradientFlow(names, heads, inputs, setting, machine, tuple(runs), interrupted, left_out)
+    return GradientFlow(names, heads, inputs, setting, where, tuple(runs), interrupted, left_out)
 
 
 def _check_alike(subjects: Sequence[_Subject]) -> None:
@@ -146,7 +148,7 @@ class _Subject:
         """Return one pass, and its gradients by key; raise `TraceError` where it fails or is not finite."""
         try:
             loss = self._pass(init, seed)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, MemoryError) as error:
             raise self._failed(error) from error
         tensors = {key: p for key, p in self.network.module.named_parameters() if p.requires_grad}
         gradients = {key: torch.zeros_like(p) if p.grad is None else p.grad for key, p in tensors.items()}
@@ -184,7 +186,7 @@ class _Subject:
 
     def _failed(self, error: Exception) -> TraceError:
         batch = next(iter(self.network.graph.inputs.values())).shape[0]
-        if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+        if is_out_of_memory(error):
             less = f"try --batch {batch // 2}" if batch > 1 else "try a smaller --input"
             return TraceError(f"{self.name}: out of memory in {self.layer} at batch {batch}; {less}")
         return TraceError(f"{self.name}: the pass failed in {self.layer}: {error}")
