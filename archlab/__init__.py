@@ -31,12 +31,12 @@ _HOMES = {
     "Profile": "archlab.profiles",
     "TensorSpec": "archlab.ir",
     "compare": "archlab.api",
-    "compare_measured": "archlab.api",
+    "compare_measured": "archlab.measuring",
     "depth": "archlab.api",
     "evaluate": "archlab.api",
     "load": "archlab.api",
     "lower": "archlab.api",
-    "measure": "archlab.api",
+    "measure": "archlab.measuring",
     "peak_memory": "archlab.api",
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
@@ -88,12 +88,10 @@ __all__ = [
 if TYPE_CHECKING:
     from archlab.api import (
         compare,
-        compare_measured,
         depth,
         evaluate,
         load,
         lower,
-        measure,
         peak_memory,
         profile,
         receptive_field,
@@ -117,6 +115,7 @@ if TYPE_CHECKING:
     from archlab.ir import Builder, Graph, Node, Op, TensorSpec
     from archlab.measured_comparisons import MeasuredComparison
     from archlab.measurements import Measurement
+    from archlab.measuring import compare_measured, measure
     from archlab.profiles import Profile
     from archlab.registry import rule
     from archlab.transform import select
