@@ -31,14 +31,14 @@ _HOMES = {
     "Profile": "archlab.profiles",
     "TensorSpec": "archlab.ir",
     "compare": "archlab.api",
-    "compare_measured": "archlab.api",
+    "compare_measured": "archlab.measuring",
     "depth": "archlab.api",
     "evaluate": "archlab.api",
     "hardware": "archlab.api",
     "gradient_flow": "archlab.api",
     "load": "archlab.api",
     "lower": "archlab.api",
-    "measure": "archlab.api",
+    "measure": "archlab.measuring",
     "peak_memory": "archlab.api",
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
@@ -94,14 +94,12 @@ __all__ = [
 if TYPE_CHECKING:
     from archlab.api import (
         compare,
-        compare_measured,
         depth,
         evaluate,
         gradient_flow,
         hardware,
         load,
         lower,
-        measure,
         peak_memory,
         profile,
         receptive_field,
@@ -126,6 +124,7 @@ if TYPE_CHECKING:
     from archlab.ir import Builder, Graph, Node, Op, TensorSpec
     from archlab.measured_comparisons import MeasuredComparison
     from archlab.measurements import Measurement
+    from archlab.measuring import compare_measured, measure
     from archlab.profiles import Profile
     from archlab.registry import rule
     from archlab.transform import select

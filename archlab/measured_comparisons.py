@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from archlab.comparisons import Comparison, compare_profiles
-from archlab.measurements import Measurement, warn_of_machines
+from archlab.machines import warn_of_machines
+from archlab.measurements import Measurement
 from archlab.samples import Verdict, verdict
 
 
@@ -60,12 +61,12 @@ class MeasuredComparison:
     def to_markdown(self) -> str:
         """Return the comparison as markdown."""
         from archlab.report.markdown import render
-        from archlab.report.measuring import measured_comparison_document
+        from archlab.report.measured_comparing import measured_comparison_document
 
         return render(measured_comparison_document(self))
 
     def __str__(self) -> str:
-        from archlab.report.measuring import measured_comparison_document
+        from archlab.report.measured_comparing import measured_comparison_document
         from archlab.report.terminal import render
 
         return render(measured_comparison_document(self))

@@ -6,13 +6,13 @@ Nothing here enters a count or a lock file.
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from archlab.errors import ArchlabWarning, ReadError
+from archlab.errors import ReadError
+from archlab.machines import Machine
 from archlab.profiles import Layer, Profile
 from archlab.samples import Interval, interquartile, interval, median
 
@@ -52,50 +52,6 @@ NO_TIME = Seconds(0.0, 0.0, 0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where and how something was measured; `load` is the load average of the minute before."""
-
-    device: str
-    kind: str
-    threads: int
-    dtype: str
-    batch: int | None
-    channels_last: bool
-    compiled: bool
-    torch: str
-    python: str
-    system: str
-    load: float | None = None
-
-    @property
-    def setting(self) -> str:
-        """How it ran, in words."""
-        more = [
-            f"batch {self.batch}" if self.batch is not None else "",
-            self.dtype,
-            "channels last" if self.channels_last else "",
-            "compiled" if self.compiled else "",
-        ]
-        return ", ".join(word for word in more if word)
-
-    @property
-    def place(self) -> str:
-        """What it ran on, in words."""
-        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
-        load = "" if self.load is None else f", load {self.load:.1f}"
-        return f"{self.kind} ({self.device}), {threads}{load}, torch {self.torch}, Python {self.python}"
-
-    def differences(self, other: Machine) -> list[str]:
-        """Return in what another machine or its settings differ from this one, but for the load."""
-        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))
-        return [f"{name.replace('_', ' ')} {a} against {b}" for name, a, b in pairs if a != b and name != "load"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True)
 class Timing:
     """What the JSON of a measured profile says of the whole: the subject, what it took, and where."""
 
@@ -121,16 +77,6 @@ class Timing:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         return dataclasses.asdict(self)
-
-
-def warn_of_machines(one: str, here: Machine, other: str, there: Machine) -> None:
-    """Warn where two results are of different machines or settings, so that their times do not compare."""
-    if differing := here.differences(there):
-        warnings.warn(
-            f"{one} and {other} were measured differently ({'; '.join(differing)}): their times do not compare",
-            ArchlabWarning,
-            stacklevel=3,
-        )
 
 
 @dataclass(frozen=True)
@@ -181,7 +127,8 @@ class Measurement:
     """A profile and what it took where it ran: the whole model without anything in its way, and each layer.
 
     `layers` has the seconds by layer; of layers that one call runs, the carrier in `shared` has them.
-    `listened` is what all layers took together run by run, None where nobody could listen to them.
+    `layers_seconds` is the sum over layers, run by run: the whole's where one call runs all of them, nothing
+    where nobody could listen to them.
     `unplaced` are layers whose call did not run as traced. `rounds` are the seconds of the whole model, run
     by run, `listened_rounds` the sums over its layers of the runs that each of them took turns with, and
     `interrupted` says that someone stopped it before the figures were as narrow as asked for.
@@ -190,7 +137,7 @@ class Measurement:
     profile: Profile
     machine: Machine
     whole: Seconds
-    listened: Seconds | None
+    layers_seconds: Seconds
     layers: Mapping[str, Seconds]
     rounds: tuple[float, ...]
     listened_rounds: tuple[float, ...] = ()
@@ -201,15 +148,13 @@ class Measurement:
     interrupted: bool = False
 
     @property
-    def layers_seconds(self) -> Seconds:
-        """The sum over layers: its median is the sum of theirs, its spread that of what all took run by run.
+    def sum_of_medians(self) -> float:
+        """The medians of the layers together: what a column of them sums to.
 
         Whatever interrupts a run now and then is in most of the runs and in few of a layer's: on a busy machine
-        this is less than the median of `listened`.
+        this is less than a run takes.
         """
-        whole = sum(seconds.median for seconds in self.layers.values())
-        runs = self.listened or self.whole
-        return dataclasses.replace(runs, median=whole, low=min(runs.low, whole), high=max(runs.high, whole))
+        return sum(seconds.median for seconds in self.layers.values())
 
     @property
     def listened_share(self) -> tuple[float, Interval | None]:
@@ -242,7 +187,7 @@ class Measurement:
             "machine": self.machine.to_dict(),
             "whole_seconds": self.whole.to_dict(),
             "layers_seconds": self.layers_seconds.to_dict(),
-            "listened_seconds": None if self.listened is None else self.listened.to_dict(),
+            "sum_of_medians": self.sum_of_medians,
             "note": self.note,
             "shared": [dataclasses.asdict(group) for group in self.shared],
             "unplaced": list(self.unplaced),

@@ -29,23 +29,23 @@ TARGETS = (
 
 def row(target: str, seconds: float, device: str) -> tuple[str, archlab.Measurement]:
     found = archlab.measure(target, device=device, settings={"seconds": seconds})
-    whole, listened, layers = found.whole, found.listened, found.layers_seconds
-    assert listened is not None
+    whole, listened = found.whole, found.layers_seconds
     assert found.counts is not None
     counted = "equal" if not found.counts.differing else f"{len(found.counts.differing)} calls differ, each explained"
     if any(not each.reason for each in found.counts.differing):
         counted = "UNEXPLAINED"
     share, reach = found.listened_share
     between = "" if reach is None else f"{100 * reach.low:.1f} to {100 * reach.high:.1f} %"
+    running = [layer for layer in found.profile.layers if not (layer.node.op.is_input or layer.node.op.is_kept)]
     cells = (
         f"`{target}`",
         in_seconds(whole.median),
         in_seconds(listened.median),
         f"{100 * share:.1f} %",
         between,
-        in_seconds(layers.median),
+        in_seconds(found.sum_of_medians),
         str(whole.runs),
-        f"{len(found.layers)} of {sum(1 for layer in found.profile.layers if not layer.node.op.is_input)}",
+        f"{len(found.layers)} of {len(running)}",
         counted,
     )
     return f"| {' | '.join(cells)} |", found

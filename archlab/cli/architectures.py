@@ -108,11 +108,12 @@ def profile(
         emit(document, chosen_format(format, json), output, exact, data=bounds.data)
         finish(strict and bool(result.uncounted or result.assumed))
         return
+    from archlab import measuring
     from archlab.report.measuring import measurement_document
 
     chosen = chosen_format(format, json)
     with progress() as show:
-        measurement = api.measure(
+        measurement = measuring.measure(
             target,
             device=str(device),
             mode=mode.value,
@@ -177,10 +178,11 @@ def compare(
         emit(document, chosen, output, exact, data=result.to_dict)
         finish(strict and any(p.uncounted or p.assumed for p in result.subjects))
         return
-    from archlab.report.measuring import measured_comparison_document
+    from archlab import measuring
+    from archlab.report.measured_comparing import measured_comparison_document
 
     with progress() as show:
-        measured = api.compare_measured(
+        measured = measuring.compare_measured(
             base,
             *others,
             device=str(device),

@@ -109,7 +109,7 @@ def diff(
     document, data = diff_document(changes, top), changes.to_dict()
     timings = [each.timing for each in both if each.timing is not None]
     if len(timings) == 2:
-        from archlab.measurements import warn_of_machines
+        from archlab.machines import warn_of_machines
         from archlab.report.measuring import timings_table
 
         warn_of_machines(both[0].text, timings[0].machine, both[1].text, timings[1].machine)

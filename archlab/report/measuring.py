@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from archlab.cost import Cost
-from archlab.measured_comparisons import MeasuredComparison
 from archlab.measurements import Counts, Measurement, Seconds, Timing
 from archlab.report.columns import Figure, Shaping, cost_table
-from archlab.report.comparing import comparison_document
-from archlab.report.table import ESSENTIAL, Block, Column, Document, Heading, Table, Text
+from archlab.report.numbers import in_seconds
+from archlab.report.table import Block, Column, Document, Table, Text
 from archlab.report.views import profile_document
-from archlab.samples import CONFIDENCE, Verdict
 
 DEFAULT = ("params", "macs", "seconds", "iqr", "time_share", "rate")
 """The columns of a measured profile."""
@@ -32,9 +29,11 @@ def measurement_document(
     default = (*DEFAULT, "bound", "attained") if bounds else DEFAULT
     table = cost_table(profile, shaping, {**figures(measurement), **(bounds or {})}, default)
     blocks: list[Block] = [table, times_table(measurement), Text(machine(measurement))]
+    if said := busy(measurement):
+        blocks.append(Text(said))
     if measurement.interrupted:
         blocks.append(Text("Interrupted: this is what was measured until then."))
-    blocks += [Text(text) for text in _said(measurement)]
+    blocks += [Text(text) for text in without_time(measurement)]
     if measurement.counts is not None:
         blocks += counts_blocks(measurement.counts, profile.total.macs, measurement.machine.device)
     title = f"{counted.title} · measured on {measurement.machine.device}, {measurement.machine.setting}"
@@ -43,7 +42,7 @@ def measurement_document(
 
 def figures(measurement: Measurement) -> dict[str, Figure]:
     """Return the columns of what was measured: the median, its spread, the share of all layers, MACs a second."""
-    whole = measurement.layers_seconds.median
+    whole = measurement.sum_of_medians
 
     def found(layers: Sequence[str]) -> list[Seconds]:
         return [measurement.layers[name] for name in layers if name in measurement.layers]
@@ -86,15 +85,12 @@ def times_table(measurement: Measurement) -> Table:
     """Return what the whole model took by itself, and what its layers took together while they were listened to."""
     whole, layers = measurement.whole, measurement.layers_seconds
     rows = [("whole model", *_times(whole), "run with nobody listening")]
-    listened = measurement.listened
-    if listened is not None:
-        share, reach = measurement.listened_share
-        between = "" if reach is None else f" ({100 * reach.low:.1f} to {100 * reach.high:.1f} %)"
-        rows.append(("layers, run by run", *_times(listened), f"{100 * share:.1f} %{between} of the run beside it"))
+    share, reach = measurement.listened_share
     if measurement.machine.compiled:
         rows.append(("sum of layers", *_times(layers), "compiled: one call runs all of them"))
-    elif measurement.layers:
-        rows.append(("sum of layers", *_times(layers), "their medians: the total of the column above"))
+    elif layers.runs:
+        between = "" if reach is None else f" ({100 * reach.low:.1f} to {100 * reach.high:.1f} %)"
+        rows.append(("sum of layers", *_times(layers), f"{100 * share:.1f} %{between} of the run beside it"))
     heads = (
         Column("measured", key="measured"),
         Column("median", "seconds", key="median"),
@@ -105,6 +101,20 @@ def times_table(measurement: Measurement) -> Table:
         Column("", "text", "", 7, "note"),
     )
     return Table(heads, rows)
+
+
+def busy(measurement: Measurement) -> str:
+    """Return why the medians of layers sum to much less than a run takes, an empty string where they do not."""
+    column, layers = measurement.sum_of_medians, measurement.layers_seconds.median
+    if not layers or column > (1 - _MUCH) * layers:
+        return ""
+    return (
+        f"The medians of the layers sum to {in_seconds(column)}, {100 * column / layers:.0f} % of what they take run "
+        "by run: something else ran on this machine, and what interrupts a run now and then is in few of a layer's."
+    )
+
+
+_MUCH = 0.1
 
 
 def _times(seconds: Seconds) -> tuple[float, float, float, float, int]:
@@ -133,7 +143,7 @@ _GROUPS = 5
 """How many groups of layers that share a call are told one by one."""
 
 
-def _said(measurement: Measurement) -> list[str]:
+def without_time(measurement: Measurement) -> list[str]:
     """Return what has no time of its own, and why."""
     said = []
     for group in measurement.shared[:_GROUPS]:
@@ -177,102 +187,3 @@ def counts_blocks(counts: Counts, ours: int, device: str) -> list[Block]:
         f"they differ in {len(counts.differing)} of {len(counts.calls)} calls{more}."
     )
     return [Text(text), Table(heads, shown)]
-
-
-def measured_comparison_document(
-    measured: MeasuredComparison, shaping: Shaping | None = None, exact: bool = False
-) -> Document:
-    """Return a comparison of counts, and before it which subject is faster and what each took, block by block."""
-    counted = comparison_document(measured.comparison, shaping, exact)
-    base, *others = measured.measurements
-    blocks: list[Block] = [
-        Text(verdict_sentence(base.profile.subject, other.profile.subject, found))
-        for other, found in zip(others, measured.verdicts, strict=measured.paired)
-    ]
-    blocks += [subjects_table(measured), Text(machine(base))]
-    if measured.interrupted:
-        blocks.append(Text("Interrupted: this is what was measured until then."))
-    for each in measured.measurements:
-        blocks += [Text(f"{each.profile.subject}: {text}") for text in _said(each)]
-        if each.counts is not None and each.counts.differing:
-            blocks.append(Text(f"{each.profile.subject}:"))
-            blocks += counts_blocks(each.counts, each.profile.total.macs, each.machine.device)
-    where = f"{base.machine.device}, {base.machine.setting}"
-    blocks += [latency_table(measured, shaping or Shaping()), Heading("Counted")]
-    return Document(f"{counted.title} · measured on {where}", (*blocks, *counted.blocks), counted.data)
-
-
-def verdict_sentence(base: str, other: str, found: Verdict) -> str:
-    """Return a verdict in words, with the interval that it rests on."""
-    if found.interval is None:
-        return (
-            f"{other} against {base}: {found.word}; {found.rounds} rounds are too few for a verdict, raise --seconds."
-        )
-    low, high = found.interval
-    seen = f"{found.ratio:.3f} times the time, {100 * CONFIDENCE:g} % interval {low:.3f} to {high:.3f}"
-    return f"{other} against {base}: {found.word} ({seen}; {found.rounds} rounds run in turn)."
-
-
-def subjects_table(measured: MeasuredComparison) -> Table:
-    """Return a row a subject: what the whole took, what its layers took, and the verdict against the base."""
-    words: list[Any] = ["", *(found.word for found in measured.verdicts)]
-    words += [""] * (len(measured.measurements) - len(words))
-    rows = [
-        (
-            each.profile.subject,
-            each.whole.median,
-            each.whole.iqr,
-            each.layers_seconds.median,
-            each.profile.total.macs / each.whole.median / 1e9 if each.whole.median else None,
-            word,
-        )
-        for each, word in zip(measured.measurements, words, strict=True)
-    ]
-    heads = (
-        Column("measured", key="subject"),
-        Column("whole", "seconds", key="whole_seconds"),
-        Column("iqr", "seconds", "", 6, "iqr"),
-        Column("sum of layers", "seconds", "", 6, "layers_seconds"),
-        Column("rate", "decimal", "GMAC/s", 5, "rate"),
-        Column("verdict", key="verdict"),
-    )
-    return Table(heads, rows)
-
-
-_SMALL = 24
-"""The most layers that are shown one by one if nothing else is asked for."""
-
-
-def latency_table(measured: MeasuredComparison, shaping: Shaping) -> Table:
-    """Return a row a block, or a layer of small networks: what each subject takes for it, and how these differ."""
-    rows = measured.comparison.rows
-    depth = shaping.depth or (None if len(rows) <= _SMALL or shaping.top is not None else 1)
-    took: dict[str, list[float | None]] = {}
-    for row in rows:
-        name = "/".join(row.name.split("/")[:depth])
-        sums = took.setdefault(name, [None] * len(measured.measurements))
-        for place, (each, layer) in enumerate(zip(measured.measurements, row.layers, strict=True)):
-            seconds = each.seconds(layer) if layer is not None else None
-            if seconds is not None:
-                sums[place] = (sums[place] or 0.0) + seconds.median
-    entries = [(name, sums) for name, sums in took.items() if any(sums)]
-    if shaping.sort is not None or shaping.top is not None:
-        entries.sort(key=lambda entry: -_spread(entry[1]))
-    if shaping.top is not None and len(entries) > shaping.top:
-        rest, entries = entries[shaping.top :], entries[: shaping.top]
-        entries.append((f"… {len(rest)} more", _sums([sums for _, sums in rest])))
-    heads = [Column("block" if depth else "layer", key="layer")]
-    for place, each in enumerate(measured.measurements):
-        subject = each.profile.subject
-        heads.append(Column(f"latency\n{subject}", "seconds", "", ESSENTIAL - place, f"seconds {subject}"))
-    whole = ("total", *(each.layers_seconds.median for each in measured.measurements))
-    return Table(tuple(heads), [(name, *sums) for name, sums in entries], total=whole)
-
-
-def _spread(sums: Sequence[float | None]) -> float:
-    values = [value or 0.0 for value in sums]
-    return max(values) - min(values)
-
-
-def _sums(rows: Sequence[Sequence[float | None]]) -> list[float | None]:
-    return [sum(value or 0.0 for value in column) for column in zip(*rows, strict=True)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from archlab.errors import UsageError
-from archlab.measurements import Machine
+from archlab.machines import Machine
 
 Mark = Any
 """A moment on a device: nanoseconds on the CPU, an event that it records on an accelerator."""
@@ -104,13 +104,3 @@ def _name(device: torch.device) -> str:
         name = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
     name = name or platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory has run out, on whichever device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
-
-
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from archlab.errors import TraceError
-from archlab.measurements import Counts, Machine, Measurement, Seconds, Shared
+from archlab.machines import Machine
+from archlab.measurements import NO_TIME, Counts, Measurement, Seconds, Shared
 from archlab.pytorch.counters import quiet
 from archlab.pytorch.measure.counting import counts
-from archlab.pytorch.measure.device import Clock, clock, is_out_of_memory, machine
+from archlab.pytorch.measure.device import Clock, clock, machine
+from archlab.pytorch.measure.failures import explained
 from archlab.pytorch.measure.listening import Alignment, Listening, aligned, same
 from archlab.pytorch.measure.plan import runs
-from archlab.pytorch.measure.room import now, then
 from archlab.pytorch.measure.settings import Settings
 from archlab.pytorch.measure.subject import Running
 from archlab.samples import ratio_interval
@@ -106,7 +106,7 @@ def _prepared(running: Running, seconds: float, told: Told) -> _Clocked:
     told(f"{running.name}: first run")
     found = _Clocked(running, clock(running.device))
     listening = Listening(running.model, running.plan, found.clock.mark)
-    with _explained(running, listening), _as_it_runs(running):
+    with explained(running, listening), _as_it_runs(running):
         listening.run(running.args, running.kwargs)  # what a model keeps from its first run is there in all others
         found.first, _ = listening.run(running.args, running.kwargs)
     cost = {layer.name: layer.cost.macs for layer in running.profile.layers}
@@ -118,10 +118,10 @@ def _prepared(running: Running, seconds: float, told: Told) -> _Clocked:
         most = max(names, key=lambda name: cost.get(name, 0))
         found.alignment = Alignment((), (Shared("the compiled model", most, names),), ())
     told(f"{running.name}: counting on {running.device.type}")
-    with _explained(running, listening), _as_it_runs(running):
+    with explained(running, listening), _as_it_runs(running):
         found.counts = counts(running)
     told(f"{running.name}: {'warming up' if running.eager else 'compiling'}")
-    with _explained(running, None):
+    with explained(running, None):
         took = _whole(found)
         if took < seconds / _UNHURRIED:
             took = min(took, _whole(found))
@@ -140,11 +140,11 @@ def _rounds(subjects: Sequence[_Clocked], seconds: float, told: Told) -> None:
     for number in range(MOST):
         turn = subjects if number % 2 == 0 else list(reversed(subjects))
         for each in turn:
-            with _explained(each.running, None):
+            with explained(each.running, None):
                 each.whole.append(_whole(each))
         for each in turn:
             if each.listening is not None:
-                with _explained(each.running, each.listening):
+                with explained(each.running, each.listening):
                     each.layered.append(_layered(each))
             if each.layered and not each.layered[-1]:
                 each.listening = None
@@ -219,34 +219,14 @@ def _as_it_runs(running: Running) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _explained(running: Running, listening: Listening | None) -> Iterator[None]:
-    """Say of an error which layer raised it, and of memory that has run out what to try."""
-    try:
-        yield
-    except TraceError:
-        raise
-    except Exception as error:
-        where = listening.failed() if listening is not None else "the whole model"
-        if is_out_of_memory(error):
-            raise TraceError(_too_large(running, where)) from error
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise TraceError(f"{running.name}: the forward failed in {where} on {running.device}: {what}") from error
-
-
-def _too_large(running: Running, where: str) -> str:
-    batch = running.batch
-    return f"{running.name}: out of memory on {running.device} in {where} {now(batch)}; {then(batch)}"
-
-
 def _result(subject: _Clocked, where: Machine, rounds: int, interrupted: bool) -> Measurement:
     running, alignment = subject.running, subject.alignment
     whole = Seconds.of(subject.whole[:rounds])
     shared, unplaced = alignment.shared, alignment.unplaced
-    seconds, listened, note = {}, None, ""
+    seconds, together, note = {}, NO_TIME, ""
     sums: tuple[float, ...] = ()
     if not running.eager:
-        seconds = {shared[0].carrier: whole}
+        seconds, together = {shared[0].carrier: whole}, whole
     elif subject.listening is None:
         shared, unplaced = (), tuple(layer.name for layer in running.profile.layers if runs(layer.node))
         note = "It calls other functions from run to run, so no layer has a time of its own."
@@ -257,12 +237,12 @@ def _result(subject: _Clocked, where: Machine, rounds: int, interrupted: bool) -
             name = carriers.get(unit.nodes, unit.nodes[0])
             seconds[name] = Seconds.of([row[place] for row in rows])
         sums = tuple(sum(row) for row in rows)
-        listened = Seconds.of(sums)
+        together = Seconds.of(sums)
     return Measurement(
         running.profile,
         where,
         whole,
-        listened,
+        together,
         seconds,
         tuple(subject.whole[:rounds]),
         sums,
