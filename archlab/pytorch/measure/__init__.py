@@ -1,0 +1,1 @@
+"""What runs on a device is timed and weighed here."""

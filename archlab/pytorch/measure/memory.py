@@ -1,0 +1,179 @@
+"""What memory a real run takes: storages alive between operations, and what the allocator gave out at most.
+
+Both come from one record of allocations, so nothing that is measured changes what runs: a mode that watches
+every operation would keep autograd from adding gradients up in place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from archlab.analyses.memory import MeasuredMemory
+from archlab.pytorch import modules
+
+_CALL = "archlab call: "
+_NODE = "autograd::engine::evaluate_function: "
+
+
+class _Moment(NamedTuple):
+    """Something that changes or observes what is alive: an allocation of so many bytes, or a call that returns.
+
+    `made` tells whether an operation made the allocation; what is outside of any is a number that Python wraps.
+    """
+
+    time: int
+    bytes: int
+    made: bool
+    returned: str
+    running: str
+
+
+def measured_memory(model: Callable[..., Any], *inputs: Any, training: bool = False, **kwargs: Any) -> MeasuredMemory:
+    """Return the memory of one run of a model on the device of its inputs; the model is left as it was.
+
+    In inference it runs without gradients. In training it runs forward and backward, from the sum of each
+    output that needs a gradient; the outputs and their sums are held to the end. Parameters, buffers and
+    whatever else was there before are not counted, inputs are.
+    """
+    given = [t for t in tree_leaves((inputs, kwargs)) if isinstance(t, Tensor)]
+    device = given[0].device if given else torch.device("cpu")
+    held = sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in given}.values())
+
+    def run(watch: Any) -> Any:
+        with torch.set_grad_enabled(training):
+            with watch, _whole(model) if isinstance(watch, _Calls) else nullcontext():
+                outputs = model(*inputs, **kwargs)
+                found = [t for t in tree_leaves(outputs) if isinstance(t, Tensor) and t.requires_grad]
+                sums = [t.sum() for t in found]
+            if training and sums:
+                torch.autograd.backward(sums)
+        return outputs, sums
+
+    with _untouched(model, training):
+        calls = _moments(lambda: run(_Calls()), device)
+    live, at = _highest(calls, between=True)
+    with _untouched(model, training):
+        plain = calls if training else _moments(lambda: run(nullcontext()), device)
+    peak, within = _highest(plain, between=False)
+    return MeasuredMemory(live + held, at, peak + held, within, str(device), training)
+
+
+class _Calls(TorchFunctionMode):
+    """Marks each torch call of a model in the record, whatever it is composed of."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch.profiler.record_function(_CALL + getattr(func, "__name__", str(func))):
+            return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _whole(model: Any) -> Iterator[None]:
+    """Mark each call of a module of ours that pads, since in a graph that is one operation."""
+    ours = [m for m in model.modules() if type(m).__module__ == modules.__name__] if isinstance(model, nn.Module) else []
+    marks: list[Any] = []
+
+    def enter(module: nn.Module, given: Any) -> None:
+        marks.append(torch.profiler.record_function(_CALL + type(module).__name__))
+        marks[-1].__enter__()
+
+    def leave(module: nn.Module, given: Any, made: Any) -> None:
+        marks.pop().__exit__(None, None, None)
+
+    hooks = [hook for m in ours for hook in (m.register_forward_pre_hook(enter), m.register_forward_hook(leave))]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _moments(run: Callable[[], Any], device: torch.device) -> list[_Moment]:
+    """Run once and return what happened to the memory of a device, in order."""
+    from torch._C._profiler import _EventType
+    from torch.profiler import ProfilerActivity, profile
+
+    os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # it announces itself on standard error otherwise
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        made = run()
+    del made
+    found: list[_Moment] = []
+    ours: set[int] = set()  # what is let go must have been taken while we looked
+
+    def walk(event: Any, running: str, inside: bool) -> None:
+        kind, extra = event.typed
+        if kind == _EventType.Allocation:
+            if extra.device.type == device.type:
+                found.append(_Moment(event.start_time_ns, extra.alloc_size, inside, "", running))
+                places.append(extra.ptr)
+            return
+        name = event.name
+        node = running.startswith(_NODE) and name == running.removeprefix(_NODE)
+        frame = name.startswith((_CALL, _NODE)) or node
+        outermost = not running or running.startswith(_NODE)
+        for child in event.children:
+            walk(child, name if outermost and not node else running, inside or not frame)
+        if outermost and not name.startswith(_NODE) and not node:
+            found.append(_Moment(event.end_time_ns, 0, True, name.removeprefix(_CALL), ""))
+            places.append(0)
+
+    places: list[int] = []
+    for event in record.profiler.kineto_results.experimental_event_tree():  # type: ignore[union-attr]
+        walk(event, "", False)
+    order = sorted(range(len(found)), key=lambda i: found[i].time)
+    kept: list[_Moment] = []
+    state: dict[int, bool] = {}
+    for i in order:
+        moment, place = found[i], places[i]
+        if moment.bytes > 0:
+            state[place] = moment.made
+        elif moment.bytes < 0:
+            if place not in state:
+                continue
+            moment = moment._replace(made=state.pop(place))
+        kept.append(moment)
+    return kept
+
+
+def _highest(moments: Sequence[_Moment], between: bool) -> tuple[int, str]:
+    """Return the most bytes that were out, and where: as a call returned (`between`), or at any time."""
+    now, most, place = 0, 0, ""
+    for moment in moments:
+        if moment.made or not between:
+            now += moment.bytes
+        if now > most and (moment.returned if between else moment.bytes):
+            most, place = now, moment.returned or moment.running
+    return most, place.removeprefix(_CALL).removeprefix(_NODE)
+
+
+@contextmanager
+def _untouched(model: Any, training: bool) -> Iterator[None]:
+    """Put a model into a mode for a run, and back: flags, buffers, gradients and the random state."""
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    kept = [(buffer, buffer.detach().clone()) for buffer in model.buffers()] if training else []
+    grads = [(parameter, parameter.grad) for parameter in model.parameters()]
+    state = torch.random.get_rng_state()
+    try:
+        for parameter, _ in grads:
+            parameter.grad = None
+        model.train(training)
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
+        for parameter, grad in grads:
+            parameter.grad = grad
+        torch.random.set_rng_state(state)
