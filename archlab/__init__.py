@@ -31,6 +31,7 @@ _HOMES = {
     "compare": "archlab.api",
     "depth": "archlab.api",
     "evaluate": "archlab.api",
+    "largest_batch": "archlab.api",
     "load": "archlab.api",
     "lower": "archlab.api",
     "peak_memory": "archlab.api",
@@ -40,6 +41,7 @@ _HOMES = {
     "rule": "archlab.registry",
     "select": "archlab.transform",
     "trace": "archlab.api",
+    "training_memory": "archlab.api",
     "verify": "archlab.api",
 }
 
@@ -65,6 +67,7 @@ __all__ = [
     "compare",
     "depth",
     "evaluate",
+    "largest_batch",
     "load",
     "lower",
     "peak_memory",
@@ -74,6 +77,7 @@ __all__ = [
     "rule",
     "select",
     "trace",
+    "training_memory",
     "verify",
 ]
 
@@ -82,6 +86,7 @@ if TYPE_CHECKING:
         compare,
         depth,
         evaluate,
+        largest_batch,
         load,
         lower,
         peak_memory,
@@ -89,6 +94,7 @@ if TYPE_CHECKING:
         receptive_field,
         reconcile,
         trace,
+        training_memory,
         verify,
     )
     from archlab.comparisons import Comparison

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from archlab.analyses.depth import Depth
     from archlab.analyses.evaluate import Evaluation
+    from archlab.analyses.largest_batch import LargestBatch
     from archlab.analyses.memory import PeakMemory
     from archlab.analyses.receptive_field import ReceptiveField
+    from archlab.analyses.training_memory import TrainingMemory
     from archlab.reconciliations import Reconciliation
     from archlab.verifications import Verification
 
@@ -120,6 +122,42 @@ def peak_memory(subject: Subject, mode: str = "inference") -> PeakMemory:
     from archlab.analyses.memory import peak_memory as peak_of
 
     return peak_of(_graph(subject, mode), mode)
+
+
+def training_memory(subject: Subject) -> TrainingMemory:
+    """Return the peak of a training step in bytes, where it is reached, and what is alive there."""
+    from archlab.analyses.training_memory import training_memory as step_of
+
+    return step_of(_graph(subject, "training"))
+
+
+def largest_batch(
+    subject: Subject,
+    limit: int | str,
+    mode: str = "inference",
+    optimiser: str = "none",
+    *,
+    inputs: Iterable[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> LargestBatch:
+    """Return the largest batch of a target or a graph that fits into `limit` bytes, such as ``"8GB"``.
+
+    Counted are the tensors alive at the predicted peak, weights, buffers and the state of an `optimiser` (none,
+    sgd, momentum, adam). A model is traced for each batch that is tried. Raises `UsageError` where the batch
+    cannot be changed, and as `load` does.
+    """
+    from archlab.analyses.largest_batch import largest_batch as largest_of
+    from archlab.analyses.largest_batch import rebatched
+    from archlab.guard.quantities import quantity
+
+    size = quantity(limit, "peak_memory") if isinstance(limit, str) else limit
+    if isinstance(subject, Graph):
+        return largest_of(rebatched(subject), size, mode, optimiser)
+    if not isinstance(subject, (str, os.PathLike)):
+        raise UsageError(f"expected a target or a Graph, got {type(subject).__name__}")
+    from archlab.sources.target import rebatching
+
+    return largest_of(rebatching(os.fspath(subject), inputs, arguments, mode), size, mode, optimiser)
 
 
 def evaluate(subject: Subject, bindings: Mapping[str, Mapping[str, Any]], mode: str = "inference") -> Evaluation:

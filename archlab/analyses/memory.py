@@ -16,6 +16,11 @@ class PeakMemory:
     node: str
     alive: tuple[tuple[str, int], ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        alive = [{"tensor": name, "bytes": size} for name, size in self.alive]
+        return {"mode": "inference", "bytes": self.bytes, "node": self.node, "alive": alive}
+
 
 @dataclass(frozen=True)
 class MeasuredMemory:

@@ -170,10 +170,6 @@ def _reads(site: Site) -> Saved:
     return Saved(extra=(site.inputs[0].bytes,)) if site.in_place else _INPUT
 
 
-def _clamps(site: Site) -> Saved:
-    return _OUTPUT if site.in_place else _INPUT
-
-
 def _product(site: Site) -> Saved:
     return _NOTHING if len(site.inputs) == 1 else _each_other(site)
 
@@ -189,9 +185,8 @@ _ELEMENTWISE: Mapping[str, Rule] = {
     **_names("neg negative", lambda site: _NOTHING),
     **_names("mul multiply", _product),
     **_names("div divide true_divide", _quotient),
-    **_names("silu hardswish hardsigmoid gelu mish softplus logsigmoid softsign abs log sin cos square", _reads),
-    **_names("relu6 hardtanh leaky_relu elu", _clamps),
-    **_names("clamp", _reads),
+    **_names("silu hardswish hardsigmoid gelu mish softplus relu6 hardtanh clamp abs log sin cos square", _reads),
+    **_names("leaky_relu elu", lambda site: _OUTPUT if site.in_place else _INPUT),
     **_names("sigmoid tanh exp sqrt rsqrt reciprocal relu", lambda site: _OUTPUT),
     "masked_fill": lambda site: Saved(inputs=(1,) if len(site.inputs) > 1 else ()),
 }
@@ -201,17 +196,26 @@ _REDUCTIONS: Mapping[str, Rule] = {
     **_names("var std", _reads),
     **_names("max min", lambda site: Saved(outputs=(1,), known=len(site.outputs) == 2)),
 }
-_VIEWS = frozenset(
-    "view reshape flatten transpose permute unsqueeze squeeze t mT T swapaxes movedim unflatten contiguous clone "
-    "view_as detach".split()
-)
-_TURNS = frozenset("transpose permute t mT T swapaxes movedim".split())
-_NEW = frozenset("chunk split unbind getitem select narrow slice pad roll float to double half type tensor_split".split())
+# fmt: off
+_TURNS = frozenset({"transpose", "permute", "t", "mT", "T", "swapaxes", "movedim"})
+_VIEWS = _TURNS | {
+    "view", "reshape", "flatten", "unsqueeze", "squeeze", "unflatten", "contiguous", "clone", "view_as",
+}
+_NEW = frozenset({
+    "chunk", "split", "unbind", "getitem", "select", "narrow", "slice", "tensor_split", "pad", "roll", "to", "float",
+    "double", "half", "type",
+})
+# fmt: on
 
 
 def turns(op: Any) -> bool:
     """Return whether an op gives its input's elements another order, so that they do not lie row by row."""
     return isinstance(op, Layout) and op.function in _TURNS
+
+
+def keeps_order(op: Any) -> bool:
+    """Return whether what an op makes lies in the order in which its input does."""
+    return not isinstance(op, (Linear, LayerNorm, MatMul, Attention, Embedding, Reshape))
 
 
 def _layout(site: Site) -> Saved | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple
 
 from archlab.analyses.backward import needing_gradients, needing_operands
-from archlab.analyses.saved import Saved, Site, saved, turns
+from archlab.analyses.saved import Saved, Site, keeps_order, saved, turns
 from archlab.errors import UsageError, nearest
 from archlab.ir import ITEM_BYTES, Graph, Node, Ref, TensorSpec
-from archlab.ops import Elementwise, Mul
+from archlab.ops import CONVOLUTIONS, Elementwise, Linear, Mul
 
 OPTIMISERS = {"none": 0, "sgd": 0, "momentum": 1, "adam": 2}
 """How many tensors an optimiser keeps for each trainable parameter."""
@@ -36,7 +37,7 @@ class TrainingMemory:
     """The peak of a training step in bytes, where it is reached (`node`, `phase`), and what is alive there.
 
     `weights` are bytes of parameters, `buffers` of buffers, `trainable` of the parameters that are learned.
-    `bounds` are the operations whose rule is not known: with any, the peak is an upper bound of what they keep.
+    `assumed` are the operations that have no rule: of those the peak assumes that they keep all they read and make.
     """
 
     bytes: int
@@ -46,7 +47,7 @@ class TrainingMemory:
     weights: int
     trainable: int
     buffers: int
-    bounds: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     def state(self, optimiser: str) -> int:
         """Return the bytes that an optimiser keeps between steps; raise `UsageError` for an unknown one."""
@@ -65,6 +66,21 @@ class TrainingMemory:
         for item in self.alive:
             sums[item.kind] += item.bytes
         return {kind: size for kind, size in sums.items() if size}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "mode": "training",
+            "bytes": self.bytes,
+            "node": self.node,
+            "phase": self.phase,
+            "alive": [{"tensor": item.name, "bytes": item.bytes, "kind": item.kind} for item in self.alive],
+            "by_kind": self.by_kind(),
+            "weights": self.weights,
+            "buffers": self.buffers,
+            "optimiser_state": {name: self.state(name) for name in OPTIMISERS},
+            "assumed": list(self.assumed),
+        }
 
 
 def training_memory(graph: Graph) -> TrainingMemory:
@@ -116,10 +132,11 @@ class _Step:
         self.peak, self.when, self.place, self.phase = -1, 0, "", ""
         self.running, self.pass_ = "", "forward"
         self.home: dict[Ref, _Block] = {}
+        self.turned: set[Ref] = set()  # tensors whose elements do not lie row by row
         self.records: dict[str, _Record] = {}
         self.pending: dict[Ref, _Gradient] = {}
         self.sums: dict[str, _Gradient] = {}
-        self.bounds: dict[str, None] = {}
+        self.assumed: dict[str, None] = {}
 
     def run(self) -> TrainingMemory:
         """Run forward and backward and return what was seen."""
@@ -136,14 +153,14 @@ class _Step:
             sum(p.spec.bytes for p in weights),
             sum(p.spec.bytes for p in weights if p.trainable),
             sum(p.spec.bytes for p in params if p.buffer),
-            tuple(self.bounds),
+            tuple(self.assumed),
         )
 
     def _outlives(self, block: _Block) -> bool:
         return block.died < 0 or block.died > self.when
 
     def _reached(self) -> tuple[dict[str, frozenset[int | str]], dict[str, int]]:
-        """Return the operands that get a gradient, of each node that one reaches, and how many each parameter gets."""
+        """Return the operands of each node that get a gradient, and how many gradients each parameter gets."""
         handed = {ref for ref in self.graph.outputs if ref in self.needing}
         found: dict[str, frozenset[int | str]] = {}
         readers: dict[str, int] = {}
@@ -247,13 +264,15 @@ class _Step:
     def _ran(self, node: Node) -> None:
         """Keep what the backward pass of a node that ran needs, and look."""
         self.running = node.name
+        if node.inputs and keeps_order(node.op) and (node.inputs[0] in self.turned) != turns(node.op):
+            self.turned.update((node.name, i) for i in range(len(self.graph.specs[node.name])))
         if (needs := self.handed.get(node.name)) and not node.op.is_input:
             own = self.home.get((node.name, 0))
             in_place = not node.op.is_view and any(own is self.home.get(ref) for ref in node.inputs)
             site = Site(node, self.graph.input_specs(node), self.graph.specs[node.name], needs, in_place)
             rule = saved(site)
             if not rule.known:
-                self.bounds[getattr(node.op, "function", type(node.op).__name__)] = None
+                self.assumed[getattr(node.op, "function", type(node.op).__name__)] = None
             refs = [*(node.inputs[i] for i in rule.inputs), *((node.name, i) for i in rule.outputs)]
             held = [self.home[ref] for ref in refs if ref in self.home]
             for block in held:
@@ -293,6 +312,11 @@ class _Step:
         if record.saved.gradient == "norm":
             self._back_norm(node, record, given[0])
             return
+        if isinstance(node.op, Linear) and len(record.site.inputs[0].shape) > 2 and given[0].layout == "turned":
+            rows = self.new(given[0].block.name, record.site.outputs[0].bytes)  # a product takes rows
+            self.look()
+            self.let_go(given[0].block)
+            given = [_Gradient(rows)]
         made = [(operand, self._gradient(record, operand, given[0])) for operand in operands]
         self.look()
         made = [(operand, self._summed(record, operand, gradient)) for operand, gradient in made]
@@ -323,7 +347,15 @@ class _Step:
             size = record.saved.padded
         elif _broadcasts(site):
             size = site.outputs[0].numel * ITEM_BYTES[self._spec(site, operand).dtype]
-        return _Gradient(self.new(self._gradient_name(site, operand), size))
+        made = self.new(self._gradient_name(site, operand), size)
+        return _Gradient(made, "turned" if self._lies_otherwise(site, operand) else "dense")
+
+    def _lies_otherwise(self, site: Site, operand: int | str) -> bool:
+        """Return whether a gradient is made with its channels last, since the input lies so."""
+        if not isinstance(site.op, CONVOLUTIONS) or site.node.inputs[0] not in self.turned:
+            return False
+        _, channels, *kernel = self._spec(site, "weight").shape if operand == "weight" else (1, 1)
+        return isinstance(operand, int) or (channels > 1 and prod(kernel) > 1)
 
     def _summed(self, record: _Record, operand: int | str, gradient: _Gradient) -> _Gradient:
         """Return a gradient summed over the places that its operand was broadcast to."""

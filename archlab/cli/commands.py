@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from archlab.cli.app import app
+from archlab.cli.memory import FitsOption, MemoryOption, OptimiserOption, memory_of
 from archlab.cli.options import (
     ArgOption,
     BackwardOption,
@@ -64,6 +65,9 @@ def profile(
     depth: DepthOption = None,
     sort: SortOption = None,
     top: TopOption = None,
+    memory: MemoryOption = False,
+    fits: FitsOption = None,
+    optimiser: OptimiserOption = "none",
     strict: StrictOption = False,
     exact: ExactOption = False,
     format: FormatOption = Format.terminal,
@@ -78,8 +82,9 @@ def profile(
     mode = Mode.training if backward else mode
     shaping = Shaping(names(columns), depth, sort, top)
     result = api.profile(load(target, input, arg, mode), mode=mode.value, convention=convention, backward=backward)
-    document = profile_document(result, shaping)
-    emit(document, chosen_format(format, json), output, exact, data=result.to_dict)
+    extra = memory_of(result, target, input, arg, memory, fits, optimiser)
+    document = profile_document(result, shaping) + extra.blocks
+    emit(document, chosen_format(format, json), output, exact, data=lambda: {**result.to_dict(), **extra.data})
     finish(strict and bool(result.uncounted or result.assumed))
 
 

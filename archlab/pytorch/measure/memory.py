@@ -7,7 +7,7 @@ every operation would keep autograd from adding gradients up in place.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -24,16 +24,18 @@ _NODE = "autograd::engine::evaluate_function: "
 
 
 class _Moment(NamedTuple):
-    """Something that changes or observes what is alive: an allocation of so many bytes, or a call that returns.
+    """Something that changes or shows what is alive, and which operation was `running`.
 
-    `made` tells whether an operation made the allocation; what is outside of any is a number that Python wraps.
+    It is an allocation at a `place` (negative bytes: it was let go), or a call that `returned`. `made` tells
+    whether an operation made it; what comes from outside of any is a number that Python wraps.
     """
 
     time: int
-    bytes: int
-    made: bool
-    returned: str
-    running: str
+    bytes: int = 0
+    place: int = 0
+    made: bool = True
+    running: str = ""
+    returned: str = ""
 
 
 def measured_memory(model: Callable[..., Any], *inputs: Any, training: bool = False, **kwargs: Any) -> MeasuredMemory:
@@ -77,7 +79,9 @@ class _Calls(TorchFunctionMode):
 @contextmanager
 def _whole(model: Any) -> Iterator[None]:
     """Mark each call of a module of ours that pads, since in a graph that is one operation."""
-    ours = [m for m in model.modules() if type(m).__module__ == modules.__name__] if isinstance(model, nn.Module) else []
+    ours = (
+        [m for m in model.modules() if type(m).__module__ == modules.__name__] if isinstance(model, nn.Module) else []
+    )
     marks: list[Any] = []
 
     def enter(module: nn.Module, given: Any) -> None:
@@ -97,52 +101,57 @@ def _whole(model: Any) -> Iterator[None]:
 
 def _moments(run: Callable[[], Any], device: torch.device) -> list[_Moment]:
     """Run once and return what happened to the memory of a device, in order."""
-    from torch._C._profiler import _EventType
     from torch.profiler import ProfilerActivity, profile
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # it announces itself on standard error otherwise
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         made = run()
     del made
+    profiler: Any = record.profiler
     found: list[_Moment] = []
-    ours: set[int] = set()  # what is let go must have been taken while we looked
+    for event in profiler.kineto_results.experimental_event_tree():
+        found.extend(_walk(event, "", False, device.type))
+    return _paired(sorted(found, key=lambda moment: moment.time))
 
-    def walk(event: Any, running: str, inside: bool) -> None:
-        kind, extra = event.typed
-        if kind == _EventType.Allocation:
-            if extra.device.type == device.type:
-                found.append(_Moment(event.start_time_ns, extra.alloc_size, inside, "", running))
-                places.append(extra.ptr)
-            return
-        name = event.name
-        node = running.startswith(_NODE) and name == running.removeprefix(_NODE)
-        frame = name.startswith((_CALL, _NODE)) or node
-        outermost = not running or running.startswith(_NODE)
-        for child in event.children:
-            walk(child, name if outermost and not node else running, inside or not frame)
-        if outermost and not name.startswith(_NODE) and not node:
-            found.append(_Moment(event.end_time_ns, 0, True, name.removeprefix(_CALL), ""))
-            places.append(0)
 
-    places: list[int] = []
-    for event in record.profiler.kineto_results.experimental_event_tree():  # type: ignore[union-attr]
-        walk(event, "", False)
-    order = sorted(range(len(found)), key=lambda i: found[i].time)
-    kept: list[_Moment] = []
-    state: dict[int, bool] = {}
-    for i in order:
-        moment, place = found[i], places[i]
+def _walk(event: Any, running: str, inside: bool, device: str) -> Iterator[_Moment]:
+    """Yield the moments of an event of the record; `running` is the operation or the autograd node it is in.
+
+    An autograd node is two events, of which the outer one also adds gradients up; the operations that it
+    calls return to it as those of a model do to Python. `inside` tells whether an operation is running.
+    """
+    kind, extra = event.typed
+    if str(kind).endswith("Allocation"):
+        if extra.device.type == device:
+            yield _Moment(event.start_time_ns, extra.alloc_size, extra.ptr, inside, running)
+        return
+    name: str = event.name
+    within = running.startswith(_NODE)
+    node = name.startswith(_NODE) or (within and name == running.removeprefix(_NODE))
+    outermost = not running or within
+    below = running if within and node else name if outermost else running
+    for child in event.children:
+        yield from _walk(child, below, inside or not (node or name.startswith(_CALL)), device)
+    if outermost and not node:
+        yield _Moment(event.end_time_ns, running=below, returned=name.removeprefix(_CALL))
+
+
+def _paired(moments: Iterable[_Moment]) -> list[_Moment]:
+    """Return the moments without those that let go of what was there before, each pair `made` by the same."""
+    kept = []
+    alive: dict[int, bool] = {}
+    for moment in moments:
         if moment.bytes > 0:
-            state[place] = moment.made
+            alive[moment.place] = moment.made
         elif moment.bytes < 0:
-            if place not in state:
+            if moment.place not in alive:
                 continue
-            moment = moment._replace(made=state.pop(place))
+            moment = moment._replace(made=alive.pop(moment.place))
         kept.append(moment)
     return kept
 
 
-def _highest(moments: Sequence[_Moment], between: bool) -> tuple[int, str]:
+def _highest(moments: Iterable[_Moment], between: bool) -> tuple[int, str]:
     """Return the most bytes that were out, and where: as a call returned (`between`), or at any time."""
     now, most, place = 0, 0, ""
     for moment in moments:
