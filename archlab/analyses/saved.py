@@ -56,7 +56,9 @@ class Site(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What stays until the backward pass of an operation: inputs and outputs by place, and `extra` bytes it made.
+    """What stays until the backward pass of an operation: inputs and outputs by place, and what else it made.
+
+    `extra` says what that is, and its bytes.
 
     `gradient` is how the gradients come about. ``new``: a tensor for each operand. ``same``: the gradient that
     arrives, handed on (summed where the operand was broadcast). ``view``: a view of it. ``parts``: a view of a
@@ -66,7 +68,7 @@ class Saved(NamedTuple):
 
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
-    extra: tuple[int, ...] = ()
+    extra: tuple[tuple[str, int], ...] = ()
     gradient: str = "new"
     padded: int = 0
     known: bool = True
@@ -99,11 +101,11 @@ def padded(site: Site) -> int:
     return site.inputs[0].reshaped((n, c, height + top + bottom, width + left + right)).bytes
 
 
-def _windows(site: Site, *extra: int) -> Saved:
+def _windows(site: Site, *extra: tuple[str, int]) -> Saved:
     """It keeps its input, or the padded copy of that."""
     copy = padded(site)
     if copy:
-        return Saved(extra=(copy, *extra), gradient="padded", padded=copy)
+        return Saved(extra=(("padded input", copy), *extra), gradient="padded", padded=copy)
     return Saved(inputs=(0,), extra=extra)
 
 
@@ -114,7 +116,7 @@ def _conv(site: Site) -> Saved:
 
 
 def _max_pool(site: Site) -> Saved:
-    return _windows(site, site.outputs[0].numel * 8)  # the places of the maxima, int64
+    return _windows(site, ("places of the maxima", site.outputs[0].numel * 8))  # int64
 
 
 def _each_other(site: Site) -> Saved:
@@ -127,20 +129,21 @@ def _linear(site: Site) -> Saved:
     return _INPUT if "weight" in site.needs else _NOTHING
 
 
+def _statistics(groups: int) -> tuple[tuple[str, int], ...]:
+    return ("mean", groups * FLOAT), ("deviation", groups * FLOAT)
+
+
 def _batch_norm(site: Site) -> Saved:
-    channels = site.inputs[0].shape[1] * FLOAT
-    return Saved(inputs=(0,), extra=(channels, channels) if site.op.training else ())
+    return Saved(inputs=(0,), extra=_statistics(site.inputs[0].shape[1]) if site.op.training else ())
 
 
 def _layer_norm(site: Site) -> Saved:
     x = site.inputs[0]
-    rows = x.reshaped(x.shape[: len(x.shape) - site.op.dims]).numel * FLOAT
-    return Saved(inputs=(0,), extra=(rows, rows))
+    return Saved(inputs=(0,), extra=_statistics(x.reshaped(x.shape[: len(x.shape) - site.op.dims]).numel))
 
 
 def _group_norm(site: Site) -> Saved:
-    rows = site.inputs[0].shape[0] * site.op.groups * FLOAT
-    return Saved(inputs=(0,), extra=(rows, rows))
+    return Saved(inputs=(0,), extra=_statistics(site.inputs[0].shape[0] * site.op.groups))
 
 
 def _response_norm(site: Site) -> Saved:
@@ -148,17 +151,17 @@ def _response_norm(site: Site) -> Saved:
     x = site.inputs[0]
     n, c, *rest = x.shape
     squares = x.reshaped((n, c + site.op.size - 1, *rest)).bytes
-    return Saved(inputs=(0,), extra=(squares, x.bytes, x.bytes), gradient="norm")
+    return Saved(inputs=(0,), extra=(("squares", squares), ("sum", x.bytes), ("power", x.bytes)), gradient="norm")
 
 
 def _dropout(site: Site) -> Saved:
-    return Saved(extra=(site.outputs[0].bytes,))  # what each element is scaled by
+    return Saved(extra=(("scale", site.outputs[0].bytes),))
 
 
 def _attention(site: Site) -> Saved:
     *leading, length, _ = site.inputs[0].shape
     sums = site.inputs[0].reshaped((*leading, length)).numel * FLOAT
-    return Saved(inputs=(0, 1, 2), outputs=(0,), extra=(sums,), known=len(site.inputs) == 3)
+    return Saved(inputs=(0, 1, 2), outputs=(0,), extra=(("sums", sums),), known=len(site.inputs) == 3)
 
 
 def _names(text: str, value: Rule) -> dict[str, Rule]:
@@ -167,7 +170,7 @@ def _names(text: str, value: Rule) -> dict[str, Rule]:
 
 def _reads(site: Site) -> Saved:
     """It keeps its input; written in place, a copy of that."""
-    return Saved(extra=(site.inputs[0].bytes,)) if site.in_place else _INPUT
+    return Saved(extra=(("copy of its input", site.inputs[0].bytes),)) if site.in_place else _INPUT
 
 
 def _product(site: Site) -> Saved:

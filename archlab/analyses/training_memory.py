@@ -277,7 +277,7 @@ class _Step:
             held = [self.home[ref] for ref in refs if ref in self.home]
             for block in held:
                 block.holders += 1
-            extra = [self.new(f"{node.name}, kept", size, "saved") for size in rule.extra]
+            extra = [self.new(f"{what} of {node.name}", size, "saved") for what, size in rule.extra]
             self.records[node.name] = _Record(site, rule, held, extra)
         self.look()
 
@@ -387,7 +387,7 @@ class _Step:
         (x,) = record.held
         squares, sums, power = record.extra
 
-        def made(size: int = size, name: str = f"{node.name}, backward") -> _Block:
+        def made(size: int = size, name: str = f"temporary of {node.name}") -> _Block:
             block = self.new(name, size)
             self.look()
             return block

@@ -60,11 +60,16 @@ def memory_of(
             data["memory"]["measured"] = measured.to_dict()
     if fits is not None:
         from archlab import api
+        from archlab.guard.quantities import quantity
         from archlab.report.memory import fits_blocks
 
+        try:
+            limit = quantity(fits, "peak_memory")
+        except UsageError:
+            raise UsageError(f"--fits {fits}: no size; write 8GB, 512MiB or 8000000000") from None
         found = api.largest_batch(
             target,
-            fits,
+            limit,
             profile.mode,
             optimiser,
             inputs=input or (),

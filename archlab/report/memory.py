@@ -10,6 +10,8 @@ from archlab.analyses.training_memory import TrainingMemory
 from archlab.report.numbers import in_bytes
 from archlab.report.table import Block, Column, Heading, Table, Text
 
+Predicted = PeakMemory | TrainingMemory
+
 MOST = 12
 """How many tensors are shown of those alive at the peak."""
 
@@ -36,8 +38,7 @@ def memory_blocks(
     step = " of a training step (forward, backward, from the sum of the outputs)" if training else ""
     blocks: list[Block] = [Heading(f"Memory{step}"), Table(heads, rows), alive_table(predicted)]
     if isinstance(predicted, TrainingMemory) and predicted.assumed:
-        names = ", ".join(predicted.assumed)
-        blocks.append(Text(f"Assumed: that {names} keep for the backward pass all that they read and make."))
+        blocks.append(Text(_assumed(predicted.assumed)))
     return tuple(blocks)
 
 
@@ -85,8 +86,12 @@ def fits_blocks(found: LargestBatch) -> tuple[Block, ...]:
             f"{found.batch + 1:,} would take {in_bytes(found.more)}. Workspace and the framework come on top."
         )
     if found.assumed:
-        text += f" Assumed: that {', '.join(found.assumed)} keep for the backward pass all that they read and make."
+        text += f" {_assumed(found.assumed)}"
     return (Text(text),)
+
+
+def _assumed(names: Sequence[str]) -> str:
+    return f"Assumed to keep for the backward pass all that they read and make: {', '.join(names)}."
 
 
 def _split(parts: Mapping[str, int]) -> str:

@@ -112,11 +112,9 @@ def rebatching(
     """
     from archlab.analyses.largest_batch import rebatched, with_batch
 
-    given = tuple(inputs)
-    graph = load(text, given, arguments, mode)
-    target = parse(text)
+    given, target = tuple(inputs), parse(text)
     if not names_model(target.source):
-        return rebatched(graph)
+        return rebatched(load(text, given, arguments, mode))
 
     from archlab.pytorch.trace import trace
     from archlab.sources.models import built

@@ -143,11 +143,10 @@ def _paired(moments: Iterable[_Moment]) -> list[_Moment]:
     for moment in moments:
         if moment.bytes > 0:
             alive[moment.place] = moment.made
-        elif moment.bytes < 0:
-            if moment.place not in alive:
-                continue
-            moment = moment._replace(made=alive.pop(moment.place))
-        kept.append(moment)
+        if moment.bytes >= 0:
+            kept.append(moment)
+        elif moment.place in alive:
+            kept.append(moment._replace(made=alive.pop(moment.place)))
     return kept
 
 
