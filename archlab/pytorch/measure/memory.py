@@ -86,10 +86,12 @@ def _whole(model: Any) -> Iterator[None]:
 
     def enter(module: nn.Module, given: Any) -> None:
         marks.append(torch.profiler.record_function(_CALL + type(module).__name__))
-        marks[-1].__enter__()
+        with torch._C.DisableTorchFunction():
+            marks[-1].__enter__()
 
     def leave(module: nn.Module, given: Any, made: Any) -> None:
-        marks.pop().__exit__(None, None, None)
+        with torch._C.DisableTorchFunction():
+            marks.pop().__exit__(None, None, None)
 
     hooks = [hook for m in ours for hook in (m.register_forward_pre_hook(enter), m.register_forward_hook(leave))]
     try:
