@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from archlab.analyses.depth import Depth
     from archlab.analyses.evaluate import Evaluation
     from archlab.analyses.largest_batch import LargestBatch
-    from archlab.analyses.memory import PeakMemory
+    from archlab.analyses.memory import MeasuredMemory, PeakMemory
     from archlab.analyses.receptive_field import ReceptiveField
     from archlab.analyses.training_memory import TrainingMemory
     from archlab.reconciliations import Reconciliation
@@ -129,6 +129,35 @@ def training_memory(subject: Subject) -> TrainingMemory:
     from archlab.analyses.training_memory import training_memory as step_of
 
     return step_of(_graph(subject, "training"))
+
+
+def measured_memory(
+    subject: Any,
+    *args: Any,
+    mode: str = "inference",
+    device: str = "cpu",
+    inputs: Any = None,
+    arguments: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> MeasuredMemory:
+    """Return what memory a target, a graph, or a module with its inputs takes when it runs on a device.
+
+    Targets and graphs are built with real elements, `inputs` and `arguments` as `load` takes them; a module runs
+    where it is, with real tensors, and is left as it was. Raises `UsageError` for a device that is not there, and
+    as `load` does.
+    """
+    from archlab.pytorch.measure.memory import measured_memory as measure
+    from archlab.pytorch.measure.memory import placed
+
+    training = mode == "training"
+    if callable(subject) and not isinstance(subject, Graph):
+        return measure(subject, *args, training=training, **kwargs)
+    from archlab.pytorch.opinions import Job
+    from archlab.pytorch.opinions.subject import subject as built
+
+    graph, job = _rebuildable(subject, inputs or (), arguments, mode)
+    model, args, kwargs = placed(*built(job or Job(graph=graph, mode=mode)), device)
+    return measure(model, *args, training=training, **kwargs)
 
 
 def largest_batch(

@@ -84,8 +84,10 @@ def largest_batch(
 
     `make` gives the graph for a batch. The answer fits and one more does not; since memory grows with the
     batch, lines through what is known lead there in a few steps. Raises `UsageError` where the batch cannot
-    be changed, or where memory does not grow with it.
+    be changed, where memory does not grow with it, or for an optimiser in inference.
     """
+    if optimiser != "none" and mode != "training":
+        raise UsageError(f"{optimiser} keeps a state in training alone, not in {mode}")
     known: dict[int, tuple[dict[str, int], tuple[str, ...]]] = {}
 
     def size(batch: int) -> int:

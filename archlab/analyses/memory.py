@@ -28,7 +28,8 @@ class MeasuredMemory:
 
     `live` is the most that was alive as a call of the model (in training also an operation of the backward
     pass) returned, which was `at`; `allocated` the most that the allocator had given out at any time, which
-    was `within` that operation.
+    was `within` that operation. `own` are the calls that take memory for themselves, the most that one did, most
+    first: a convolution for reordered tensors, a pool for places that nobody reads.
     """
 
     live: int
@@ -37,6 +38,7 @@ class MeasuredMemory:
     within: str
     device: str
     training: bool = False
+    own: tuple[tuple[str, int], ...] = ()
 
     @property
     def workspace(self) -> int:
@@ -45,7 +47,8 @@ class MeasuredMemory:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {**asdict(self), "workspace": self.workspace}
+        own = [{"call": name, "bytes": size} for name, size in self.own]
+        return {**asdict(self), "workspace": self.workspace, "own": own}
 
 
 def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from archlab.cli.app import app
-from archlab.cli.memory import FitsOption, MemoryOption, OptimiserOption, memory_of
+from archlab.cli.memory import FitsOption, MemoryDeviceOption, MemoryOption, OptimiserOption, memory_of
 from archlab.cli.options import (
     ArgOption,
     BackwardOption,
@@ -66,6 +66,7 @@ def profile(
     sort: SortOption = None,
     top: TopOption = None,
     memory: MemoryOption = False,
+    device: MemoryDeviceOption = None,
     fits: FitsOption = None,
     optimiser: OptimiserOption = "none",
     strict: StrictOption = False,
@@ -82,7 +83,7 @@ def profile(
     mode = Mode.training if backward else mode
     shaping = Shaping(names(columns), depth, sort, top)
     result = api.profile(load(target, input, arg, mode), mode=mode.value, convention=convention, backward=backward)
-    extra = memory_of(result, target, input, arg, memory, fits, optimiser)
+    extra = memory_of(result, target, input, arg, memory, fits, optimiser, device)
     document = profile_document(result, shaping) + extra.blocks
     emit(document, chosen_format(format, json), output, exact, data=lambda: {**result.to_dict(), **extra.data})
     finish(strict and bool(result.uncounted or result.assumed))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from archlab.cli.options import constructor_arguments
+from archlab.cli.output import progress
 from archlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from archlab.analyses.memory import MeasuredMemory
     from archlab.profiles import Profile
     from archlab.report.table import Block
 
@@ -22,6 +22,9 @@ FitsOption = Annotated[
 ]
 OptimiserOption = Annotated[
     str, typer.Option("--optimiser", metavar="NAME", help="With --fits in training: none, sgd, momentum, adam.")
+]
+MemoryDeviceOption = Annotated[
+    str | None, typer.Option("--device", metavar="NAME", help="With --memory: also run it there, such as cpu.")
 ]
 
 
@@ -40,20 +43,29 @@ def memory_of(
     memory: bool = False,
     fits: str | None = None,
     optimiser: str = "none",
-    measured: MeasuredMemory | None = None,
+    device: str | None = None,
 ) -> Extra:
-    """Return what --memory and --fits ask for, `measured` beside the prediction; raise `UsageError` as they do."""
+    """Return what --memory and --fits ask for, with a `device` also what was measured there."""
+    if device is not None and not memory:
+        raise UsageError(f"--device {device}: it goes with --memory")
     if optimiser != "none" and (fits is None or profile.mode != "training"):
         raise UsageError(f"--optimiser {optimiser}: it goes with --fits and --mode training")
     blocks: tuple[Block, ...] = ()
     data: dict[str, Any] = {}
-    if memory or measured is not None:
+    given: dict[str, Any] = {"inputs": input or (), "arguments": constructor_arguments(arg or [])}
+    if memory:
+        from archlab import api
         from archlab.analyses.memory import peak_memory
         from archlab.analyses.training_memory import training_memory
         from archlab.report.memory import memory_blocks
 
         training = profile.mode == "training"
         predicted = training_memory(profile.graph) if training else peak_memory(profile.graph)
+        measured = None
+        if device is not None:
+            with progress() as show:
+                show(f"running on {device}")
+                measured = api.measured_memory(target, mode=profile.mode, device=device, **given)
         blocks = memory_blocks(predicted, measured)
         data["memory"] = predicted.to_dict()
         if measured is not None:
@@ -67,14 +79,9 @@ def memory_of(
             limit = quantity(fits, "peak_memory")
         except UsageError:
             raise UsageError(f"--fits {fits}: no size; write 8GB, 512MiB or 8000000000") from None
-        found = api.largest_batch(
-            target,
-            limit,
-            profile.mode,
-            optimiser,
-            inputs=input or (),
-            arguments=constructor_arguments(arg or []),
-        )
+        with progress() as show:
+            show(f"looking for the largest batch in {fits}")
+            found = api.largest_batch(target, limit, profile.mode, optimiser, **given)
         blocks += fits_blocks(found)
         data["fits"] = found.to_dict()
     return Extra(blocks, data)

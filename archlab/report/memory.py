@@ -44,11 +44,12 @@ def memory_blocks(
 
 def _measured(predicted: int, measured: MeasuredMemory) -> Sequence[tuple[object, ...]]:
     difference = measured.live - predicted
+    own = ", ".join(f"{name} {in_bytes(size)}" for name, size in measured.own[:4])
     words = "equal to the prediction" if not difference else f"{difference:+,} B against the prediction"
     return (
         ("measured peak", measured.live, f"live storages on {measured.device}, as {measured.at} returned; {words}"),
         ("allocated", measured.allocated, f"by the allocator at most, within {measured.within}"),
-        ("workspace", measured.workspace, "allocated beyond live storages: what operations take for themselves"),
+        ("workspace", measured.workspace, f"allocated beyond live storages; one call takes at most: {own or 'none'}"),
     )
 
 

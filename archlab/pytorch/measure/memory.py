@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from archlab.analyses.memory import MeasuredMemory
+from archlab.errors import UsageError
 from archlab.pytorch import modules
 
 _CALL = "archlab call: "
@@ -65,7 +66,25 @@ def measured_memory(model: Callable[..., Any], *inputs: Any, training: bool = Fa
     with _untouched(model, training):
         plain = calls if training else _moments(lambda: run(nullcontext()), device)
     peak, within = _highest(plain, between=False)
-    return MeasuredMemory(live + held, at, peak + held, within, str(device), training)
+    return MeasuredMemory(live + held, at, peak + held, within, str(device), training, _own(calls))
+
+
+def placed(model: nn.Module, args: Any, kwargs: Any, device: str) -> tuple[nn.Module, Any, Any]:
+    """Return a model and its inputs on a device; raise `UsageError`, with what there is, for one that is missing."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    known = "cpu" if found is None else f"cpu and {found.type}"
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"--device {device}: no such kind of device; there is {known}") from None
+    if place.type not in known.split():
+        raise UsageError(f"--device {device}: torch {torch.__version__} sees no {place.type} here; there is {known}")
+
+    def move(item: Any) -> Any:
+        return item.to(place) if isinstance(item, Tensor) else item
+
+    args, kwargs = tree_map(move, (tuple(args), dict(kwargs)))
+    return model.to(place), args, kwargs
 
 
 class _Calls(TorchFunctionMode):
@@ -161,6 +180,22 @@ def _highest(moments: Iterable[_Moment], between: bool) -> tuple[int, str]:
         if now > most and (moment.returned if between else moment.bytes):
             most, place = now, moment.returned or moment.running
     return most, place.removeprefix(_CALL).removeprefix(_NODE)
+
+
+def _own(moments: Iterable[_Moment]) -> tuple[tuple[str, int], ...]:
+    """Return what each kind of call took for itself at most, beyond what it found and what it left."""
+    most: dict[str, int] = {}
+    now, start, high = 0, -1, 0
+    for moment in moments:
+        if moment.running and not moment.running.startswith(_NODE) and start < 0:
+            start = high = now
+        now += moment.bytes
+        high = max(high, now)
+        if moment.returned:
+            if start >= 0 and high > max(start, now):
+                most[moment.returned] = max(most.get(moment.returned, 0), high - max(start, now))
+            start = -1
+    return tuple(sorted(most.items(), key=lambda item: -item[1]))
 
 
 @contextmanager
