@@ -176,8 +176,8 @@ def largest_batch(
     cannot be changed, and as `load` does.
     """
     from archlab.analyses.largest_batch import largest_batch as largest_of
-    from archlab.analyses.largest_batch import rebatched
     from archlab.guard.quantities import quantity
+    from archlab.ir.batch import rebatched
 
     size = quantity(limit, "peak_memory") if isinstance(limit, str) else limit
     if isinstance(subject, Graph):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import archlab
-from archlab.analyses.largest_batch import largest_batch, needed, rebatched
+from archlab.analyses.largest_batch import largest_batch, needed
 from archlab.errors import UsageError
 from archlab.ir import Builder, Graph, Op, TensorSpec
+from archlab.ir.batch import rebatched
 from archlab.ops import Add, BatchNorm, Conv2d, Dropout, Input, Linear, MaxPool2d, ReLU
 
 ITEM = 4

@@ -209,7 +209,7 @@ def test_a_device_that_is_not_there_is_refused_with_what_there_is(name: str, mes
 
 def test_the_measured_peak_stands_beside_the_predicted_one(run: Any) -> None:
     out = run("profile", "inception-5b", "--memory", "--device", "cpu").out
-    assert "live storages on cpu, as cat returned; equal to the prediction" in out
+    assert "live storages on cpu, as Concat returned; equal to the prediction" in out
     data = json.loads(run("profile", "inception-5b", "--memory", "--device", "cpu", "--json").out)["memory"]
     assert data["measured"]["live"] == data["bytes"]
     assert data["measured"]["workspace"] == data["measured"]["allocated"] - data["bytes"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from archlab.analyses.memory import peak_memory
 from archlab.analyses.training_memory import training_memory
 from archlab.errors import ShapeError, TraceError, UsageError
-from archlab.ir import Graph, TensorSpec
+from archlab.ir import Graph
 
 ALONE = "tensors"
 """The part of the memory that is alive at the peak, which alone grows with the batch."""
@@ -41,26 +41,6 @@ class LargestBatch:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         return {**asdict(self), "parts": dict(self.parts), "bytes": self.bytes, "assumed": list(self.assumed)}
-
-
-def with_batch(specs: Iterable[TensorSpec], batch: int, where: str) -> list[TensorSpec]:
-    """Return tensors with another first dimension; raise `UsageError` where they have none in common."""
-    given = list(specs)
-    first = {spec.shape[0] if spec.shape else None for spec in given}
-    if len(first) != 1 or None in first:
-        shapes = ", ".join(map(str, given)) or "nothing"
-        raise UsageError(f"{where} reads {shapes}: its inputs have no first dimension in common, so it has no batch")
-    return [spec.reshaped((batch, *spec.shape[1:])) for spec in given]
-
-
-def rebatched(graph: Graph) -> Callable[[int], Graph]:
-    """Return what makes a graph for another batch; it raises as `Graph.with_inputs` and `with_batch` do."""
-
-    def make(batch: int) -> Graph:
-        specs = dict(zip(graph.inputs, with_batch(graph.inputs.values(), batch, graph.name), strict=True))
-        return graph if specs == dict(graph.inputs) else graph.with_inputs(specs)
-
-    return make
 
 
 def needed(graph: Graph, mode: str, optimiser: str = "none") -> tuple[dict[str, int], tuple[str, ...]]:

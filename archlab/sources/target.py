@@ -11,6 +11,7 @@ from typing import Any
 
 from archlab.errors import ReadError, ShapeError, UsageError, nearest
 from archlab.ir import ITEM_BYTES, Graph, TensorSpec
+from archlab.ir.batch import rebatched, with_batch
 from archlab.transform import select
 from archlab.zoo import ablations, catalog
 
@@ -110,8 +111,6 @@ def rebatching(
 
     The arguments, and what is raised, are those of `load`; a batch is the first dimension of all inputs.
     """
-    from archlab.analyses.largest_batch import rebatched, with_batch
-
     given, target = tuple(inputs), parse(text)
     if not names_model(target.source):
         return rebatched(load(text, given, arguments, mode))
