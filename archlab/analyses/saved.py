@@ -245,7 +245,7 @@ _BY_OP: Mapping[type, Callable[[Site], Saved | None]] = {
     Sigmoid: lambda site: _OUTPUT,
     Softmax: lambda site: _OUTPUT,
     GELU: _reads,
-    Dropout: lambda site: _dropout(site) if site.op.training else Saved(gradient="view"),
+    Dropout: lambda site: Saved(gradient="same") if site.op.is_view else _dropout(site),
     Add: lambda site: Saved(gradient="same"),
     Mul: _each_other,
     Concat: lambda site: Saved(gradient="parts"),

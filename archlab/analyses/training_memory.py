@@ -104,10 +104,14 @@ class _Block:
 
 
 class _Gradient(NamedTuple):
-    """A gradient under way: its storage, and how its elements lie: ``dense``, ``turned``, a ``part``, ``spread``."""
+    """A gradient under way: its storage, and how its elements lie: ``dense``, ``turned``, a ``part``, ``spread``.
+
+    A `viewed` one is a view, which holds the tensor that it was made of: nothing is added to it in place.
+    """
 
     block: _Block
     layout: str = "dense"
+    viewed: bool = False
 
 
 @dataclass(eq=False)
@@ -341,14 +345,17 @@ class _Step:
                 layout = layout if whole else "part"
             elif turned and layout in ("dense", "turned"):
                 layout = "turned" if layout == "dense" else "dense"
-            return _Gradient(given.block, layout)
+            return _Gradient(given.block, layout, given.viewed or kind != "same")
         size = self._spec(site, operand).bytes
         if kind == "padded" and operand == 0:
             size = record.saved.padded
         elif _broadcasts(site):
             size = site.outputs[0].numel * ITEM_BYTES[self._spec(site, operand).dtype]
         made = self.new(self._gradient_name(site, operand), size)
-        return _Gradient(made, "turned" if self._lies_otherwise(site, operand) else "dense")
+        layout = "turned" if self._lies_otherwise(site, operand) else "dense"
+        # A linear layer multiplies matrices: rows made one dimension, and the weight transposed.
+        viewed = isinstance(site.op, Linear) and (operand == "weight" or len(site.inputs[0].shape) > 2)
+        return _Gradient(made, layout, viewed)
 
     def _lies_otherwise(self, site: Site, operand: int | str) -> bool:
         """Return whether a gradient is made with its channels last, since the input lies so."""
@@ -367,7 +374,7 @@ class _Step:
         summed = self.new(self._gradient_name(site, operand), spec.bytes)
         self.look()
         self.let_go(gradient.block)
-        return _Gradient(summed)
+        return _Gradient(summed, viewed=len(spec.shape) < len(site.outputs[0].shape))
 
     def _cut(self, record: _Record, operand: int | str, gradient: _Gradient) -> _Gradient:
         """Return the gradient of an input without that of its padding."""
@@ -424,7 +431,7 @@ class _Step:
                 ref = node.inputs[operand]
                 self._add(self.pending, ref, gradient, self.graph.specs[ref[0]][ref[1]])
         for key in ready:
-            block, layout = self.sums[key]
+            block, layout, _ = self.sums[key]
             if layout != "dense" or block.holders > 1:
                 kept = self.new("", self.graph.params[key].spec.bytes)
                 self.look()
@@ -437,7 +444,7 @@ class _Step:
         old = sums.get(place)
         if old is None:
             sums[place] = gradient
-        elif old.block.holders == 1 and old.layout in ("dense", "turned"):
+        elif old.block.holders == 1 and old.layout in ("dense", "turned") and not old.viewed:
             self.let_go(gradient.block)
         else:
             sums[place] = _Gradient(self.new(gradient.block.name, spec.bytes))
