@@ -125,6 +125,11 @@ def _each_other(site: Site) -> Saved:
     return Saved(inputs=kept)
 
 
+def _matmul(site: Site) -> Saved:
+    """Of stacks of matrices torch may make copies that lie otherwise; these are not followed."""
+    return _each_other(site)._replace(known=max(len(x.shape) for x in site.inputs) <= 2)
+
+
 def _linear(site: Site) -> Saved:
     return _INPUT if "weight" in site.needs else _NOTHING
 
@@ -188,7 +193,9 @@ _ELEMENTWISE: Mapping[str, Rule] = {
     **_names("neg negative", lambda site: _NOTHING),
     **_names("mul multiply", _product),
     **_names("div divide true_divide", _quotient),
-    **_names("silu hardswish hardsigmoid gelu mish softplus relu6 hardtanh clamp abs log sin cos square", _reads),
+    **_names("silu hardswish hardsigmoid gelu mish softplus relu6 hardtanh", _reads),
+    **_names("clamp clamp_min clamp_max abs log sin cos square", _reads),
+    "pow": lambda site: _reads(site) if len(site.inputs) == 1 else Saved((0, 1), (0,), known=False),
     **_names("leaky_relu elu", lambda site: _OUTPUT if site.in_place else _INPUT),
     **_names("sigmoid tanh exp sqrt rsqrt reciprocal relu", lambda site: _OUTPUT),
     "masked_fill": lambda site: Saved(inputs=(1,) if len(site.inputs) > 1 else ()),
@@ -196,7 +203,8 @@ _ELEMENTWISE: Mapping[str, Rule] = {
 _REDUCTIONS: Mapping[str, Rule] = {
     "sum": lambda site: Saved(gradient="spread"),
     "mean": lambda site: _NOTHING,
-    **_names("var std", _reads),
+    "var": _reads,
+    **_names("std norm", lambda site: Saved(inputs=(0,), outputs=(0,))),
     **_names("max min", lambda site: Saved(outputs=(1,), known=len(site.outputs) == 2)),
 }
 # fmt: off
@@ -205,8 +213,8 @@ _VIEWS = _TURNS | {
     "view", "reshape", "flatten", "unsqueeze", "squeeze", "unflatten", "contiguous", "clone", "view_as",
 }
 _NEW = frozenset({
-    "chunk", "split", "unbind", "getitem", "select", "narrow", "slice", "tensor_split", "pad", "roll", "to", "float",
-    "double", "half", "type",
+    "repeat", "chunk", "split", "unbind", "getitem", "select", "narrow", "slice", "tensor_split", "pad", "roll", "to",
+    "float", "double", "half", "type",
 })
 # fmt: on
 
@@ -224,6 +232,8 @@ def keeps_order(op: Any) -> bool:
 def _layout(site: Site) -> Saved | None:
     if site.op.function in _VIEWS:
         return Saved(gradient="view")
+    if site.op.function == "index":
+        return Saved(inputs=tuple(range(1, len(site.inputs))))
     if site.op.function == "expand":
         return Saved(gradient="same")
     return _NOTHING if site.op.function in _NEW else None
@@ -236,7 +246,7 @@ _BY_OP: Mapping[type, Callable[[Site], Saved | None]] = {
     AdaptiveAvgPool2d: lambda site: _NOTHING if site.op.output_size == (1, 1) else _INPUT,
     GlobalAvgPool2d: lambda site: _NOTHING,
     Linear: _linear,
-    MatMul: _each_other,
+    MatMul: _matmul,
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     GroupNorm: _group_norm,
