@@ -110,9 +110,46 @@ class Tied(nn.Module):
         return self.b(torch.relu(self.a(x))) * self.a.weight
 
 
-@pytest.mark.parametrize(("model", "shape"), [(Net(), (3, 3, 12, 12)), (Tied(), (64, 64))], ids=["net", "tied"])
-def test_a_step_of_a_small_model_takes_what_is_predicted(model: nn.Module, shape: tuple[int, ...]) -> None:
-    x = torch.zeros(shape)
+class Attending(nn.Module):
+    """Attention as most image transformers write it, with a dropout that drops nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.qkv, self.out, self.drop = (
+            nn.LayerNorm(32),
+            nn.Linear(32, 96),
+            nn.Linear(32, 32),
+            nn.Dropout(0.0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm(x)).reshape(2, 24, 3, 4, 8).permute(2, 0, 3, 1, 4).unbind(0)
+        y = nn.functional.scaled_dot_product_attention(q, k, v)
+        return x + self.drop(self.out(y.transpose(1, 2).reshape(2, 24, 32)))
+
+
+class Language(nn.Module):
+    """A table that is read at the beginning and multiplied with at the end: its two gradients add up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(500, 16), nn.Linear(16, 500, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.table(x)))
+
+
+STEPS = [
+    (Net(), torch.zeros(3, 3, 12, 12)),
+    (Tied(), torch.zeros(64, 64)),
+    (Attending(), torch.zeros(2, 24, 32)),
+    (Language(), torch.zeros(2, 7, dtype=torch.int64)),
+]
+
+
+@pytest.mark.parametrize(("model", "x"), STEPS, ids=[type(model).__name__ for model, _ in STEPS])
+def test_a_step_of_a_small_model_takes_what_is_predicted(model: nn.Module, x: Tensor) -> None:
     predicted = training_memory(trace(model, x, mode="training"))
     assert predicted.assumed == ()
     assert measured_memory(model, x, training=True).live == predicted.bytes

@@ -134,9 +134,16 @@ def several_results(x: Tensor) -> Tensor:
     return values.sum() + places.sum() + best.sum() + where.sum() + order.values.sum()
 
 
+def attention(x: Tensor) -> Tensor:
+    q = x.reshape(4, 8, 2, 3).transpose(1, 2)  # the kernel writes as its queries lie, so nothing is copied behind it
+    y = functional.scaled_dot_product_attention(q, q, q).transpose(1, 2).reshape(4, 8, 6)
+    whole = torch.cat([y, y, y], 1)
+    return functional.scaled_dot_product_attention(whole, whole, whole[..., :2]).sum()
+
+
 FORWARDS = [
     in_place_chain, views, copies_of_views, kept_in_a_list, let_go, held_on, from_nothing, written_parts,
-    split_and_joined, handed_through, swapped, several_results,
+    split_and_joined, handed_through, swapped, several_results, attention,
 ]  # fmt: skip
 
 

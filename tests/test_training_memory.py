@@ -161,6 +161,36 @@ def test_a_target_is_traced_in_training() -> None:
     assert archlab.training_memory("torchvision:squeezenet1_1@64") == training_memory(graph)
 
 
+def test_a_dropout_of_probability_zero_is_none() -> None:
+    layers = (Linear(8), Dropout(0.0), Linear(2))
+    assert (
+        training_memory(chain(*layers, shape=(4, 6))).bytes
+        == training_memory(chain(layers[0], layers[2], shape=(4, 6))).bytes
+    )
+    assert archlab.profile(chain(Dropout(0.0), shape=(4, 6)), mode="training").total.flops == 0
+
+
+def test_gradients_of_one_table_are_both_there_until_their_sum_is() -> None:
+    # A linear layer hands its weight's gradient on as a view, which torch adds to in a tensor of its own: three of
+    # 50·4 at the table, beside the indices, 2·3 int64, and the head's result, 2·3·50. The rows read are gone by then,
+    # and so is their gradient, 2·3·4 each.
+    class Language(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(50, 4), nn.Linear(4, 50, bias=False)
+            self.head.weight = self.table.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.table(x))
+
+    step = training_memory(archlab.trace(Language(), torch.zeros(2, 3, dtype=torch.int64), mode="training"))
+    table, rows = 50 * 4, 2 * 3 * 4
+    at_head = 2 * 6 + rows + 6 * 50 + ONES + rows + table
+    at_table = 2 * 6 + 6 * 50 + ONES + 3 * table
+    assert step.bytes == ITEM * max(at_head, at_table)
+    assert (step.node, step.phase) == ("table", "backward")
+
+
 def test_train_only_heads_are_part_of_a_step() -> None:
     whole, bare = (archlab.training_memory(name) for name in ("googlenet", "googlenet+no_aux"))
     assert whole.weights - bare.weights == ITEM * (13_378_280 - 6_998_552)  # the heads, in `tests/oracles`
