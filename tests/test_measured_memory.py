@@ -140,7 +140,19 @@ class Language(nn.Module):
         return self.head(torch.tanh(self.table(x)))
 
 
+class Scaled(nn.Module):
+    """A product with a number, which Python wraps in 8 bytes and autograd keeps: it is no result of an operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.layer(x) * 3.0).relu()
+
+
 STEPS = [
+    (Scaled(), torch.zeros(100, 8)),
     (Net(), torch.zeros(3, 3, 12, 12)),
     (Tied(), torch.zeros(64, 64)),
     (Attending(), torch.zeros(2, 24, 32)),

@@ -136,9 +136,7 @@ def several_results(x: Tensor) -> Tensor:
 
 def attention(x: Tensor) -> Tensor:
     q = x.reshape(4, 8, 2, 3).transpose(1, 2)  # the kernel writes as its queries lie, so nothing is copied behind it
-    y = functional.scaled_dot_product_attention(q, q, q).transpose(1, 2).reshape(4, 8, 6)
-    whole = torch.cat([y, y, y], 1)
-    return functional.scaled_dot_product_attention(whole, whole, whole[..., :2]).sum()
+    return functional.scaled_dot_product_attention(q, q, q).transpose(1, 2).reshape(4, 8, 6)
 
 
 FORWARDS = [

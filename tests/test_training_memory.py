@@ -104,25 +104,26 @@ def test_a_response_norm_keeps_the_squares_their_sum_and_its_power() -> None:
     assert step.bytes == sum(kept.values()) + ITEM * (64 + 2 * 6 * 64 + 4 * 6 * 64 + ONES)
 
 
-def two_branches(join: bool) -> Graph:
+def branches(join: bool) -> Graph:
     b = Builder("branches")
     x = b.add("stem", Conv2d(8, 1), b.add("input", Input((1, 1, 8, 8))))
-    ends = [b.add(name, Conv2d(8, 1), x) for name in ("left", "right")]
-    return b.build(b.add("sum", Add(), *ends)) if join else b.build(*ends)
+    one, two, three = (b.add(name, Conv2d(1, 1), x) for name in ("one", "two", "three"))
+    return b.build(b.add("sum", Add(), b.add("half", Add(), one, two), three)) if join else b.build(one, two)
 
 
 def test_gradients_of_branches_add_up_in_place() -> None:
-    # Both products of the input's gradient are there when the second arrives, 8·64 each; no third is made for
-    # their sum. At "left": input 64, x 512, y 512, gradient of x twice; weights 64 and biases 8 of both.
-    step = training_memory(two_branches(True))
-    at_left = 64 + 512 + 512 + 2 * 512 + 2 * (64 + 8)
-    assert step.bytes == ITEM * (at_left + ONES)
-    assert (step.node, step.phase) == ("left", "backward")
+    # At "one": the input 64, x 512, the result 64, the sum of x's gradients so far and the last of them, 512 each,
+    # and the gradients of 8 weights and a bias of each branch; no tensor is made for a sum.
+    step = training_memory(branches(True))
+    at_one = 64 + 512 + 64 + 2 * 512 + 3 * (8 + 1) + ONES
+    assert step.bytes == ITEM * at_one
+    assert (step.node, step.phase) == ("one", "backward")
 
 
 def test_each_output_is_summed_and_held() -> None:
-    step = training_memory(two_branches(False))
-    assert step.bytes == ITEM * (64 + 512 + 2 * 512 + 2 * 512 + 2 * (64 + 8) + 2 * ONES)
+    # At "one": both results, two gradients of x, a sum and its gradient for each result.
+    step = training_memory(branches(False))
+    assert step.bytes == ITEM * (64 + 512 + 2 * 64 + 2 * 512 + 2 * (8 + 1) + 2 * ONES)
 
 
 def test_what_leads_to_no_parameter_keeps_nothing() -> None:
