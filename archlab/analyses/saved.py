@@ -58,12 +58,12 @@ class Site(NamedTuple):
 class Saved(NamedTuple):
     """What stays until the backward pass of an operation: inputs and outputs by place, and what else it made.
 
-    `extra` says what that is, and its bytes.
+    `extra` says what that is, and its bytes. A rule that is not `known` is an assumption.
 
     `gradient` is how the gradients come about. ``new``: a tensor for each operand. ``same``: the gradient that
     arrives, handed on (summed where the operand was broadcast). ``view``: a view of it. ``parts``: a view of a
     part for each operand. ``spread``: one number for many. ``norm``: see `training_memory`. ``padded``: new,
-    of the input with `padding` bytes more, which are then cut off.
+    of an input of `padded` bytes, the padding of which is then cut off.
     """
 
     inputs: tuple[int, ...] = ()
