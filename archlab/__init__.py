@@ -39,6 +39,8 @@ _HOMES = {
     "load": "archlab.api",
     "lower": "archlab.api",
     "measure": "archlab.measuring",
+    "largest_batch": "archlab.api",
+    "measured_memory": "archlab.api",
     "peak_memory": "archlab.api",
     "profile": "archlab.api",
     "receptive_field": "archlab.api",
@@ -47,6 +49,7 @@ _HOMES = {
     "rule": "archlab.registry",
     "select": "archlab.transform",
     "trace": "archlab.api",
+    "training_memory": "archlab.api",
     "verify": "archlab.api",
 }
 
@@ -77,9 +80,11 @@ __all__ = [
     "evaluate",
     "gradient_flow",
     "hardware",
+    "largest_batch",
     "load",
     "lower",
     "measure",
+    "measured_memory",
     "peak_memory",
     "profile",
     "receptive_field",
@@ -88,6 +93,7 @@ __all__ = [
     "rule",
     "select",
     "trace",
+    "training_memory",
     "verify",
 ]
 
@@ -98,14 +104,17 @@ if TYPE_CHECKING:
         evaluate,
         gradient_flow,
         hardware,
+        largest_batch,
         load,
         lower,
+        measured_memory,
         peak_memory,
         profile,
         receptive_field,
         reconcile,
         roofline,
         trace,
+        training_memory,
         verify,
     )
     from archlab.comparisons import Comparison

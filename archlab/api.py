@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from archlab.analyses.depth import Depth
     from archlab.analyses.evaluate import Evaluation
     from archlab.analyses.hardware import Hardware
-    from archlab.analyses.memory import PeakMemory
+    from archlab.analyses.largest_batch import LargestBatch
+    from archlab.analyses.memory import MeasuredMemory, PeakMemory
     from archlab.analyses.receptive_field import ReceptiveField
     from archlab.analyses.roofline import Roofline
+    from archlab.analyses.training_memory import TrainingMemory
     from archlab.gradients import GradientFlow, Setting
     from archlab.reconciliations import Reconciliation
     from archlab.verifications import Verification
@@ -160,6 +162,71 @@ def roofline(
 
     counted = subject if isinstance(subject, Profile) else profile(subject, mode=mode)
     return bounds_of(counted, hardware(machine) if isinstance(machine, str) else machine, seconds)
+
+
+def training_memory(subject: Subject) -> TrainingMemory:
+    """Return the peak of a training step in bytes, where it is reached, and what is alive there."""
+    from archlab.analyses.training_memory import training_memory as step_of
+
+    return step_of(_graph(subject, "training"))
+
+
+def measured_memory(
+    subject: Any,
+    *args: Any,
+    mode: str = "inference",
+    device: str = "cpu",
+    inputs: Any = None,
+    arguments: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> MeasuredMemory:
+    """Return what memory a target, a graph, or a module with its inputs takes when it runs on a device.
+
+    Targets and graphs are built with real elements, `inputs` and `arguments` as `load` takes them; a module runs
+    where it is, with real tensors, and is left as it was. Raises `UsageError` for a device that is not there, and
+    as `load` does.
+    """
+    from archlab.pytorch.measure.memory import measured_memory as measure
+    from archlab.pytorch.measure.memory import placed
+
+    training = mode == "training"
+    if callable(subject) and not isinstance(subject, Graph):
+        return measure(subject, *args, training=training, **kwargs)
+    from archlab.pytorch.opinions import Job
+    from archlab.pytorch.opinions.subject import subject as built
+
+    graph, job = rebuildable(subject, inputs or (), arguments, mode)
+    model, args, kwargs = placed(*built(job or Job(graph=graph, mode=mode)), device)
+    return measure(model, *args, training=training, **kwargs)
+
+
+def largest_batch(
+    subject: Subject,
+    limit: int | str,
+    mode: str = "inference",
+    optimiser: str = "none",
+    *,
+    inputs: Iterable[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> LargestBatch:
+    """Return the largest batch of a target or a graph that fits into `limit` bytes, such as ``"8GB"``.
+
+    Counted are the tensors alive at the predicted peak, weights, buffers and the state of an `optimiser` (none,
+    sgd, momentum, adam). A model is traced for each batch that is tried. Raises `UsageError` where the batch
+    cannot be changed, and as `load` does.
+    """
+    from archlab.analyses.largest_batch import largest_batch as largest_of
+    from archlab.guard.quantities import quantity
+    from archlab.ir.batch import rebatched
+
+    size = quantity(limit, "peak_memory") if isinstance(limit, str) else limit
+    if isinstance(subject, Graph):
+        return largest_of(rebatched(subject), size, mode, optimiser)
+    if not isinstance(subject, (str, os.PathLike)):
+        raise UsageError(f"expected a target or a Graph, got {type(subject).__name__}")
+    from archlab.sources.target import rebatching
+
+    return largest_of(rebatching(os.fspath(subject), inputs, arguments, mode), size, mode, optimiser)
 
 
 def evaluate(subject: Subject, bindings: Mapping[str, Mapping[str, Any]], mode: str = "inference") -> Evaluation:

@@ -19,6 +19,7 @@ from archlab.cli.measuring import (
     finish_measured,
     measured_settings,
 )
+from archlab.cli.memory import FitsOption, MemoryOption, OptimiserOption, memory_of
 from archlab.cli.options import (
     ArgOption,
     BackwardOption,
@@ -44,6 +45,7 @@ from archlab.cli.options import (
     names,
 )
 from archlab.cli.output import emit, finish, progress
+from archlab.errors import UsageError
 
 
 @app.command("list")
@@ -78,6 +80,9 @@ def profile(
     compile: CompileOption = False,
     threads: ThreadsOption = None,
     seconds: SecondsOption = None,
+    memory: MemoryOption = False,
+    fits: FitsOption = None,
+    optimiser: OptimiserOption = "none",
     hardware: HardwareOption = None,
     recalibrate: RecalibrateOption = False,
     columns: ColumnsOption = None,
@@ -97,6 +102,11 @@ def profile(
     mode = Mode.training if backward else mode
     shaping = Shaping(names(columns), depth, sort, top)
     settings = measured_settings(device, backward, batch, dtype, channels_last, compile, threads, seconds)
+    if memory and any((batch, dtype, channels_last, compile)):
+        raise UsageError(
+            "--memory runs the target as it is; leave out --batch, --dtype, --channels-last and --compile, "
+            "and give another batch as --input"
+        )
     if settings is None:
         from archlab.report.views import profile_document
 
@@ -104,8 +114,9 @@ def profile(
             load(target, input, arg, mode), mode=mode.value, convention=convention, backward=backward
         )
         bounds = bounded(result, hardware, recalibrate)
-        document = profile_document(result, shaping, bounds.figures, bounds.default) + bounds.blocks
-        emit(document, chosen_format(format, json), output, exact, data=bounds.data)
+        extra = memory_of(result, target, input, arg, memory, fits, optimiser)
+        document = profile_document(result, shaping, bounds.figures, bounds.default) + bounds.blocks + extra.blocks
+        emit(document, chosen_format(format, json), output, exact, data=lambda: {**bounds.data(), **extra.data})
         finish(strict and bool(result.uncounted or result.assumed))
         return
     from archlab import measuring
@@ -125,8 +136,9 @@ def profile(
         )
     took = {name: each.median for name, each in measurement.layers.items() if each.median}
     bounds = bounded(measurement.profile, hardware, recalibrate, took, measurement.to_dict)
-    document = measurement_document(measurement, shaping, bounds.figures) + bounds.blocks
-    emit(document, chosen, output, exact, data=bounds.data)
+    extra = memory_of(measurement.profile, target, input, arg, memory, fits, optimiser, device if memory else None)
+    document = measurement_document(measurement, shaping, bounds.figures) + bounds.blocks + extra.blocks
+    emit(document, chosen, output, exact, data=lambda: {**bounds.data(), **extra.data})
     finish_measured(measurement.interrupted)
     finish(strict and bool(measurement.profile.uncounted or measurement.profile.assumed))
 

@@ -15,7 +15,8 @@ from archlab.errors import TraceError, UsageError
 from archlab.gradients import BlockGradient, GradientFlow, Run, Setting
 from archlab.ir import Graph
 from archlab.pytorch.initialise import initialise, seed_of
-from archlab.pytorch.measure.device import chosen, is_out_of_memory, machine
+from archlab.pytorch.measure.device import chosen, machine
+from archlab.pytorch.measure.failures import is_out_of_memory
 from archlab.pytorch.trainable import Live, Trainable, trainable
 
 Told = Callable[[str, str, int, int, int], None]
