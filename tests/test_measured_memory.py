@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
 from live import live
+from random_graphs import graphs
 from torch import Tensor, nn
 from vision import on_cpu
 
@@ -271,3 +273,14 @@ def test_the_measured_peak_stands_beside_the_predicted_one(run: Any) -> None:
 def test_a_device_without_memory_is_refused(run: Any) -> None:
     ended = run("profile", "naive", "--device", "cpu")
     assert (ended.code, ended.err) == (2, "error: --device cpu: it goes with --memory\n")
+
+
+@settings(max_examples=25, deadline=None)
+@given(graphs())
+def test_any_graph_takes_what_is_predicted(graph: Graph) -> None:
+    module, inputs = zeros(graph), [torch.zeros(spec.shape) for spec in graph.inputs.values()]
+    assert measured_memory(module, *inputs).live == peak_memory(graph).bytes
+    step = measured_memory(module, *inputs, training=True)
+    predicted = training_memory(graph)
+    assert predicted.assumed == ()
+    assert step.live == predicted.bytes

@@ -59,6 +59,10 @@ class Heap:
                 self.clock += 1
                 self.now -= block.bytes
                 block.died = self.clock
+                self.gone(block)
+
+    def gone(self, block: Block) -> None:
+        """Hear that a storage is gone."""
 
     def alive(self) -> tuple[Alive, ...]:
         """Return what was alive at the peak, largest first."""

@@ -47,7 +47,7 @@ class Step(Forward):
             self.look()
             self.pending[ref] = Gradient(ones, "spread")
         for node in reversed(self.graph.nodes):
-            if node.name in self.records:
+            if node.name in self.records and node.name in self.handed:
                 self._back(node, self.records.pop(node.name))
 
     def _back(self, node: Node, record: Record) -> None:
@@ -137,7 +137,7 @@ class Step(Forward):
         x / w, w = s^β, s = k + α·mean(p), p the padded squares of x.
         """
         size, name = record.site.inputs[0].bytes, self._gradient_name(record.site, 0)
-        (x,) = record.held
+        held = record.held
         squares, sums, power = record.extra
 
         def made(size: int = size, name: str = f"temporary of {node.name}") -> Block:
@@ -161,7 +161,7 @@ class Step(Forward):
         cut = made()
         self.let_go(of_squares)
         twice = [made(name=name), made(name=name)]  # x·x: one for each factor
-        self.let_go(cut, x)
+        self.let_go(cut, *held)
         self._hand(node, [(0, Gradient(block)) for block in twice])
 
     def _hand(self, node: Node, made: Iterable[tuple[int | str, Gradient]]) -> None:

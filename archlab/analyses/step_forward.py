@@ -20,6 +20,9 @@ class Record:
     extra: list[Block]
 
 
+_NONE: frozenset[int | str] = frozenset()
+
+
 class Forward(Heap):
     """Runs a graph forward; `home` is where each tensor lies, `records` what nodes left."""
 
@@ -32,6 +35,8 @@ class Forward(Heap):
         self.turned: set[Ref] = set()  # tensors whose elements do not lie row by row
         self.records: dict[str, Record] = {}
         self.assumed: dict[str, None] = {}
+        self.ties: dict[str, int] = {}  # how many hold what idle nodes keep
+        self.owners: dict[int, list[str]] = {}  # the idle nodes whose result lies in a storage
 
     def forward(self) -> None:
         """Run it, freeing tensors when Python did where that is known."""
@@ -118,20 +123,49 @@ class Forward(Heap):
         self.running = node.name
         if node.inputs and keeps_order(node.op) and (node.inputs[0] in self.turned) != turns(node.op):
             self.turned.update((node.name, i) for i in range(len(self.graph.specs[node.name])))
-        if (needs := self.handed.get(node.name)) and not node.op.is_input:
+        if needs := self.handed.get(node.name) or self._idle(node):
             own = self.home.get((node.name, 0))
             in_place = not node.op.is_view and any(own is self.home.get(ref) for ref in node.inputs)
             site = Site(node, self.graph.input_specs(node), self.graph.specs[node.name], needs, in_place)
             rule = saved(site)
             if not rule.known:
                 self.assumed[getattr(node.op, "function", type(node.op).__name__)] = None
-            refs = [*(node.inputs[i] for i in rule.inputs), *((node.name, i) for i in rule.outputs)]
+            outputs = rule.outputs if node.name in self.handed else ()  # an idle node goes with its own result
+            refs = [*(node.inputs[i] for i in rule.inputs), *((node.name, i) for i in outputs)]
             held = [self.home[ref] for ref in refs if ref in self.home]
             for block in held:
                 block.holders += 1
             extra = [self.new(f"{what} of {node.name}", size, "saved") for what, size in rule.extra]
             self.records[node.name] = Record(site, rule, held, extra)
+            if node.name not in self.handed:
+                self._tie(node)
         self.look()
+
+    def _idle(self, node: Node) -> frozenset[int | str]:
+        """Return the operands that need a gradient of a node that no backward pass reaches: none comes of it."""
+        makes = any((node.name, i) in self.needing for i in range(len(self.graph.specs[node.name])))
+        return frozenset(needing_operands(self.graph, node, self.needing)) if makes and not node.op.is_kept else _NONE
+
+    def _tie(self, node: Node) -> None:
+        """Let what an idle node keeps go with its result, and with what is made of that."""
+        if (node.name, 0) in self.home:
+            self.ties[node.name] = 1
+            self.owners.setdefault(id(self.home[node.name, 0]), []).append(node.name)
+        for name in {name for name, _ in node.inputs if name in self.ties}:
+            self.ties[name] += 1
+
+    def gone(self, block: Block) -> None:
+        """Let go of what idle nodes keep whose result is gone."""
+        for name in self.owners.pop(id(block), ()):
+            self._untie(name)
+
+    def _untie(self, name: str) -> None:
+        self.ties[name] -= 1
+        if not self.ties[name]:
+            record = self.records.pop(name)
+            self.let_go(*record.held, *record.extra)
+            for before in {before for before, _ in record.site.node.inputs if before in self.ties}:
+                self._untie(before)
 
 
 def label(ref: Ref) -> str:
