@@ -127,11 +127,14 @@ def peak_memory(subject: Subject, mode: str = "inference") -> PeakMemory:
     return peak_of(_graph(subject, mode), mode)
 
 
-def hardware(name: str, *, recalibrate: bool = False, told: Callable[[str], None] | None = None) -> Hardware:
+def hardware(
+    name: str, *, device: str | None = None, recalibrate: bool = False, told: Callable[[str], None] | None = None
+) -> Hardware:
     """Return the roofs of a machine: ``h100``, ``RTX 4090``, ``a100:tf32`` (float32 multiplied as TensorFloat-32).
 
-    ``this`` is the device in hand: it is calibrated once, for some 20 s, and what was measured is kept
-    until `recalibrate`; `told` hears what is measured now. Raises `UsageError` for an unknown name.
+    ``this`` is the device in hand, the `device` named or the accelerator or else the CPU: it is calibrated
+    once, for some 20 s, and what was measured is kept until `recalibrate`; `told` hears what is measured now.
+    Raises `UsageError` for an unknown name.
     """
     from archlab.analyses.hardware import TF32, THIS, find
 
@@ -142,7 +145,7 @@ def hardware(name: str, *, recalibrate: bool = False, told: Callable[[str], None
         raise UsageError(f"unknown hardware {name!r}; write {THIS} or {THIS}{TF32}")
     from archlab.pytorch.calibrate import calibrated
 
-    found = calibrated(recalibrate=recalibrate, told=told).hardware
+    found = calibrated(device, recalibrate=recalibrate, told=told).hardware
     return found.in_tf32() if colon else found
 
 

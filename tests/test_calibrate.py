@@ -236,3 +236,17 @@ def test_a_type_without_a_kernel_is_left_out(monkeypatch: pytest.MonkeyPatch) ->
         return run
 
     assert sustained._product_rates(CPU, missing, 0.01) == []
+
+
+def test_a_measured_profile_tells_what_part_of_a_calibrated_devices_peaks_is_attained(
+    run: Callable[..., Outcome], cache: Path
+) -> None:
+    measured = ("profile", "naive", "--device", "cpu", "--seconds", "1")
+    plain = run(*measured)
+    assert "add --hardware this" in plain.out
+    assert "attained" not in plain.out
+    calibrated("cpu", measure=lambda device, told: made())
+    shown = run(*measured)
+    assert "add --hardware this" not in shown.out
+    assert "attained" in shown.out.splitlines()[3]
+    assert json.loads(run(*measured, "--json").out)["hardware"]["name"] == "this"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from chains import chain
 
-from archlab.analyses.memory import peak_memory
+import archlab
+from archlab.analyses.memory import live_memory, peak_memory
 from archlab.ir import Builder, Graph, Ref
 from archlab.ops import (
     Concat,
@@ -59,3 +60,18 @@ def test_outputs_stay_to_the_end() -> None:
     early = b.add("early", Conv2d(9, 1), b.add("input", Input((1, 1, 8, 8))))
     late = b.add("late", Conv2d(3, 1), b.add("middle", Conv2d(2, 1), early))
     assert peak_memory(b.build(early, late)).bytes == 4 * 64 * (1 + 9 + 2 + 3)
+
+
+def test_what_is_alive_as_each_layer_returns() -> None:
+    """480·14·14 input elements, 16·14·14 behind the reduction and 48·14·14 at the end, 4 bytes each."""
+    given, between, end = (4 * channels * 14 * 14 for channels in (480, 16, 48))
+    live = live_memory(archlab.load("reduced"))
+    assert live == {"input": given, "5x5_reduce": given + between, "5x5": given + between + end}
+
+
+def test_the_most_that_is_alive_is_the_peak() -> None:
+    for name in ("googlenet", "vgg11", "nin"):
+        graph = archlab.load(name)
+        assert max(live_memory(graph).values()) == peak_memory(graph).bytes
+        traced = archlab.trace(archlab.lower(graph), *graph.inputs.values())
+        assert max(live_memory(traced).values()) == peak_memory(traced).bytes

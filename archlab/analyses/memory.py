@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from archlab.ir import Graph, Ref
@@ -58,9 +60,31 @@ def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:
     caller holds the inputs, and the outputs stay to the end; views and in-place results add nothing; what
     the model keeps (weights, buffers, constants) and kernel workspace are not in it.
     """
-    graph = graph.in_mode(mode)
-    if graph.storages:
-        return _of_storages(graph)
+    peak = PeakMemory(-1, "", ())
+    for node, now, alive in _moments(graph.in_mode(mode)):
+        if now > peak.bytes:
+            ordered = sorted(alive().items(), key=lambda item: -item[1])
+            peak = PeakMemory(now, node, tuple((_label(ref), size) for ref, size in ordered))
+    return peak
+
+
+def live_memory(graph: Graph, mode: str = "inference") -> dict[str, int]:
+    """Return for each node that makes a storage of its own the bytes that are alive once it has: `peak_memory`'s."""
+    live: dict[str, int] = {}
+    for node, now, _ in _moments(graph.in_mode(mode)):
+        live[node] = max(now, live.get(node, 0))
+    return live
+
+
+Moment = tuple[str, int, Callable[[], Mapping[Ref, int]]]
+"""A node, the bytes alive as it returns, and what gives the tensors alive then."""
+
+
+def _moments(graph: Graph) -> Iterator[Moment]:
+    return _of_storages(graph) if graph.storages else _of_tensors(graph)
+
+
+def _of_tensors(graph: Graph) -> Iterator[Moment]:
     storage: dict[Ref, Ref] = {}
     size: dict[Ref, int] = {}
     last_use: dict[Ref, int] = {}
@@ -79,36 +103,29 @@ def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:
     held.update(storage[ref] for ref in graph.outputs if storage[ref] in size)
 
     alive: dict[Ref, int] = {ref: size[ref] for ref in held if graph.node(ref[0]).op.is_input}
-    peak = PeakMemory(-1, "", ())
     for step, node in enumerate(graph.nodes):
         for index in range(len(graph.specs[node.name])):
             if (own := (node.name, index)) in size:
                 alive[own] = size[own]
-        now = sum(alive.values())
-        if now > peak.bytes:
-            ordered = sorted(alive.items(), key=lambda item: -item[1])
-            peak = PeakMemory(now, node.name, tuple((_label(ref), count) for ref, count in ordered))
+        yield node.name, sum(alive.values()), lambda: alive
         for ref in [r for r in alive if last_use[r] <= step and r not in held]:
             del alive[ref]
-    return peak
 
 
-def _of_storages(graph: Graph) -> PeakMemory:
+def _of_storages(graph: Graph) -> Iterator[Moment]:
     sizes = [graph.specs[name][index].bytes for name, index in (s.outputs[0] for s in graph.storages)]
     gone: dict[int, int] = {}
     for storage, size in zip(graph.storages, sizes, strict=True):
         gone[storage.freed] = gone.get(storage.freed, 0) + size
-    now, most, place = 0, -1, 0
+
+    def alive(place: int) -> Mapping[Ref, int]:
+        made = enumerate(graph.storages[: place + 1])
+        return {s.outputs[0]: sizes[i] for i, s in made if not 0 <= s.freed <= place}
+
+    now = 0
     for i, size in enumerate(sizes):
         now += size - gone.get(i, 0)
-        if now > most:
-            most, place = now, i
-    alive = [
-        (_label(storage.outputs[0]), sizes[i])
-        for i, storage in enumerate(graph.storages[: place + 1])
-        if not 0 <= storage.freed <= place
-    ]
-    return PeakMemory(most, graph.storages[place].outputs[0][0], tuple(sorted(alive, key=lambda item: -item[1])))
+        yield graph.storages[i].outputs[0][0], now, partial(alive, i)
 
 
 def _label(ref: Ref) -> str:

@@ -135,7 +135,7 @@ def profile(
             settings=settings,
         )
     took = {name: each.median for name, each in measurement.layers.items() if each.median}
-    bounds = bounded(measurement.profile, hardware, recalibrate, took, measurement.to_dict)
+    bounds = bounded(measurement.profile, hardware, recalibrate, took, measurement.to_dict, device)
     extra = memory_of(measurement.profile, target, input, arg, memory, fits, optimiser, device if memory else None)
     document = measurement_document(measurement, shaping, bounds.figures) + bounds.blocks + extra.blocks
     emit(document, chosen, output, exact, data=lambda: {**bounds.data(), **extra.data})

@@ -54,24 +54,39 @@ def bounded(
     recalibrate: bool,
     seconds: Mapping[str, float] | None = None,
     data: Callable[[], dict[str, Any]] | None = None,
+    device: str | None = None,
 ) -> Bounded:
-    """Return the bounds of a profile on a machine; none without its name.
+    """Return the bounds of a profile on a machine.
 
+    Without its name there are those of the `device` that it was measured on, if that is calibrated already.
     Of layers whose `seconds` were measured they tell the attained part, too; `data` gives the profile as
     plain data, with what was measured.
     """
     data = data or profile.to_dict
     from archlab.analyses.hardware import THIS
+    from archlab.report.table import Text
 
     if recalibrate and (name or "").split(":")[0].strip().casefold() != THIS:
         raise UsageError(f"--recalibrate goes with --hardware {THIS}, which measures the device in hand")
-    if name is None:
-        return Bounded({}, (), (), data)
+    if name is None and (device is None or not _is_calibrated(device)):
+        return Bounded({}, (), () if device is None else (Text(_HINT),), data)
     from archlab import api
     from archlab.report.bounds import DEFAULT, bound_blocks, bound_figures
 
     with progress() as show:
-        machine = api.hardware(name, recalibrate=recalibrate, told=show)
+        machine = api.hardware(name or THIS, device=device, recalibrate=recalibrate, told=show)
     result = api.roofline(profile, machine, seconds=seconds)
     blocks = bound_blocks(profile, result)
     return Bounded(bound_figures(result), DEFAULT, blocks, lambda: result.into(data()))
+
+
+_HINT = (
+    "Which part of this device's peaks a layer attains is told once it is calibrated, which takes some 20 s: "
+    "add --hardware this."
+)
+
+
+def _is_calibrated(device: str) -> bool:
+    from archlab.pytorch.calibrate import kept
+
+    return kept(device) is not None

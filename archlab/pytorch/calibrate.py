@@ -33,12 +33,9 @@ def calibrated(
     Raises `UsageError` for a device that is not there.
     """
     where = _device(device)
-    path = cache_folder() / "calibrations" / f"{_digest(where)}.json"
-    if not recalibrate:
-        try:
-            return Calibration.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, ReadError):
-            pass  # none yet, or one that cannot be read: it is measured anew
+    path = _path(where)
+    if not recalibrate and (found := _read(path)) is not None:
+        return found
     made = (measure or calibrate)(where, told)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +45,22 @@ def calibrated(
             ArchlabWarning(f"the calibration is not kept, the next run measures anew: {error}"), stacklevel=2
         )
     return made
+
+
+def kept(device: str | None = None) -> Calibration | None:
+    """Return what is kept of a device's calibration, None where there is none; raise `UsageError` as `calibrated`."""
+    return _read(_path(_device(device)))
+
+
+def _path(device: torch.device) -> Path:
+    return cache_folder() / "calibrations" / f"{_digest(device)}.json"
+
+
+def _read(path: Path) -> Calibration | None:
+    try:
+        return Calibration.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ReadError):  # none yet, or one that cannot be read: it is measured anew
+        return None
 
 
 def cache_folder() -> Path:

@@ -52,7 +52,7 @@ WITH_BACKWARD = ("params", "macs", "backward_macs", *DEFAULT[2:])
 """The columns of a profile that counts its backward pass."""
 
 
-MEASURED = ("seconds", "iqr", "time_share", "rate")
+MEASURED = ("seconds", "iqr", "time_share", "rate", "live")
 """Columns of what was measured, which a profile that was counted alone has not."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from archlab.analyses.memory import live_memory
 from archlab.cost import Cost
 from archlab.measurements import Counts, Measurement, Seconds, Timing
 from archlab.report.columns import Figure, Shaping, cost_table
@@ -11,7 +12,7 @@ from archlab.report.numbers import in_seconds
 from archlab.report.table import Block, Column, Document, Table, Text
 from archlab.report.views import profile_document
 
-DEFAULT = ("params", "macs", "seconds", "iqr", "time_share", "rate")
+DEFAULT = ("params", "macs", "seconds", "iqr", "time_share", "rate", "live")
 """The columns of a measured profile."""
 SHARED = "shared"
 """What stands for the time of a layer that another carries."""
@@ -73,7 +74,13 @@ def figures(measurement: Measurement) -> dict[str, Figure]:
             macs = sum(costs[name] for name in group[0].layers)
         return macs / took / 1e9 if isinstance(took, float) and took and macs else None
 
+    alive = live_memory(measurement.profile.graph)
+
+    def live(layers: Sequence[str], _: Cost) -> int | None:
+        return max((alive[name] for name in layers if name in alive), default=None)
+
     return {
+        "live": Figure(Column("live\nmemory", "bytes", "", 4, "live"), live),
         "seconds": Figure(Column("latency", "seconds", "", 8, "seconds"), lambda layers, _: seconds(layers)),
         "iqr": Figure(Column("iqr", "seconds", "", 5, "iqr"), spread),
         "time_share": Figure(Column("share", "share", "", 7, "time_share"), share),
