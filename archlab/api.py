@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
     from archlab.analyses.depth import Depth
     from archlab.analyses.evaluate import Evaluation
-    from archlab.analyses.memory import PeakMemory
+    from archlab.analyses.hardware import Hardware
+    from archlab.analyses.largest_batch import LargestBatch
+    from archlab.analyses.memory import MeasuredMemory, PeakMemory
     from archlab.analyses.receptive_field import ReceptiveField
+    from archlab.analyses.roofline import Roofline
+    from archlab.analyses.training_memory import TrainingMemory
+    from archlab.gradients import GradientFlow, Setting
     from archlab.reconciliations import Reconciliation
     from archlab.verifications import Verification
 
@@ -122,6 +127,108 @@ def peak_memory(subject: Subject, mode: str = "inference") -> PeakMemory:
     return peak_of(_graph(subject, mode), mode)
 
 
+def hardware(name: str, *, recalibrate: bool = False, told: Callable[[str], None] | None = None) -> Hardware:
+    """Return the roofs of a machine: ``h100``, ``RTX 4090``, ``a100:tf32`` (float32 multiplied as TensorFloat-32).
+
+    ``this`` is the device in hand: it is calibrated once, for some 20 s, and what was measured is kept
+    until `recalibrate`; `told` hears what is measured now. Raises `UsageError` for an unknown name.
+    """
+    from archlab.analyses.hardware import TF32, THIS, find
+
+    plain, colon, mode = name.strip().partition(":")
+    if plain.casefold() != THIS:
+        return find(name)
+    if colon and f":{mode}".casefold() != TF32:
+        raise UsageError(f"unknown hardware {name!r}; write {THIS} or {THIS}{TF32}")
+    from archlab.pytorch.calibrate import calibrated
+
+    found = calibrated(recalibrate=recalibrate, told=told).hardware
+    return found.in_tf32() if colon else found
+
+
+def roofline(
+    subject: Subject | Profile,
+    machine: str | Hardware,
+    *,
+    seconds: Mapping[str, float] | None = None,
+    mode: str = "inference",
+) -> Roofline:
+    """Return the lower bound of every layer's time on a machine, and of the whole.
+
+    `machine` is a name as `hardware` takes it, or what it returned; `seconds` are those that layers took,
+    by name: then every bound says which part of it was attained.
+    """
+    from archlab.analyses.roofline import roofline as bounds_of
+
+    counted = subject if isinstance(subject, Profile) else profile(subject, mode=mode)
+    return bounds_of(counted, hardware(machine) if isinstance(machine, str) else machine, seconds)
+
+
+def training_memory(subject: Subject) -> TrainingMemory:
+    """Return the peak of a training step in bytes, where it is reached, and what is alive there."""
+    from archlab.analyses.training_memory import training_memory as step_of
+
+    return step_of(_graph(subject, "training"))
+
+
+def measured_memory(
+    subject: Any,
+    *args: Any,
+    mode: str = "inference",
+    device: str = "cpu",
+    inputs: Any = None,
+    arguments: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> MeasuredMemory:
+    """Return what memory a target, a graph, or a module with its inputs takes when it runs on a device.
+
+    Targets and graphs are built with real elements, `inputs` and `arguments` as `load` takes them; a module runs
+    where it is, with real tensors, and is left as it was. Raises `UsageError` for a device that is not there, and
+    as `load` does.
+    """
+    from archlab.pytorch.measure.memory import measured_memory as measure
+    from archlab.pytorch.measure.memory import placed
+
+    training = mode == "training"
+    if callable(subject) and not isinstance(subject, Graph):
+        return measure(subject, *args, training=training, **kwargs)
+    from archlab.pytorch.opinions import Job
+    from archlab.pytorch.opinions.subject import subject as built
+
+    graph, job = rebuildable(subject, inputs or (), arguments, mode)
+    model, args, kwargs = placed(*built(job or Job(graph=graph, mode=mode)), device)
+    return measure(model, *args, training=training, **kwargs)
+
+
+def largest_batch(
+    subject: Subject,
+    limit: int | str,
+    mode: str = "inference",
+    optimiser: str = "none",
+    *,
+    inputs: Iterable[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> LargestBatch:
+    """Return the largest batch of a target or a graph that fits into `limit` bytes, such as ``"8GB"``.
+
+    Counted are the tensors alive at the predicted peak, weights, buffers and the state of an `optimiser` (none,
+    sgd, momentum, adam). A model is traced for each batch that is tried. Raises `UsageError` where the batch
+    cannot be changed, and as `load` does.
+    """
+    from archlab.analyses.largest_batch import largest_batch as largest_of
+    from archlab.guard.quantities import quantity
+    from archlab.ir.batch import rebatched
+
+    size = quantity(limit, "peak_memory") if isinstance(limit, str) else limit
+    if isinstance(subject, Graph):
+        return largest_of(rebatched(subject), size, mode, optimiser)
+    if not isinstance(subject, (str, os.PathLike)):
+        raise UsageError(f"expected a target or a Graph, got {type(subject).__name__}")
+    from archlab.sources.target import rebatching
+
+    return largest_of(rebatching(os.fspath(subject), inputs, arguments, mode), size, mode, optimiser)
+
+
 def evaluate(subject: Subject, bindings: Mapping[str, Mapping[str, Any]], mode: str = "inference") -> Evaluation:
     """Return the cost with fields of ops left open: `bindings` is {node: {field: int, array or symbol}}.
 
@@ -139,6 +246,43 @@ def lower(subject: Subject, device: Any = None) -> torch.nn.Module:
     from archlab.pytorch.lower import lower as lower_graph
 
     return lower_graph(_graph(subject), device)
+
+
+def gradient_flow(
+    base: Subject,
+    *others: Subject,
+    setting: Setting | None = None,
+    inputs: Iterable[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+    told: Callable[[str, str, int, int, int], None] | None = None,
+) -> GradientFlow:
+    """Return how large the gradient of each block is after one backward pass, over seeds and initialisations.
+
+    Targets and graphs are classifiers; `inputs` and `arguments` are as `load` takes them. A `Setting` says
+    how many seeds, which initialisations, the batch, the weight of auxiliary heads, the depth of blocks and
+    the device. Raises as `load`, `UsageError` for what is no classifier or a device that is not there,
+    `TraceError` where a pass fails.
+    """
+    from archlab.pytorch.gradients import gradient_flow as measure
+
+    given = tuple(inputs)
+    return measure([_learner(subject, given, arguments) for subject in (base, *others)], setting, told)
+
+
+def _learner(subject: Subject, inputs: tuple[str, ...], arguments: Mapping[str, Any] | None) -> Any:
+    """Return a graph, or a model by how it is built; its default input may be a batch that it cannot learn from."""
+    if not isinstance(subject, (str, os.PathLike)):
+        return _graph(subject, "training")
+    from archlab.sources.target import load_model
+
+    text = os.fspath(subject)
+    found = load_model(text, inputs, arguments, "inference")
+    if found is None:
+        return load(text, inputs=inputs, arguments=arguments, mode="training")
+    from archlab.pytorch.trainable import Live
+
+    model = found[1]
+    return Live(text, model.source, model.arguments, model.args, model.kwargs)
 
 
 def verify(

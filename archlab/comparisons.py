@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from archlab.alignment import align
+from archlab.alignment import Likeness, align
 from archlab.cost import METRICS
 from archlab.errors import UsageError, nearest
 from archlab.profiles import Layer, Profile
@@ -60,7 +59,7 @@ class Comparison:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The layers of all subjects, aligned to the base; inputs are left out."""
-        return tuple(Row(tuple(layers)) for layers in align([_layers(p) for p in self.subjects], _structure))
+        return tuple(Row(tuple(layers)) for layers in align([_layers(p) for p in self.subjects], _LIKENESS))
 
     @property
     def unchanged(self) -> bool:
@@ -126,10 +125,12 @@ def _metric(profile: Profile, metric: str) -> int:
     return value
 
 
-def _structure(layer: Layer) -> Hashable:
-    """Return what tells that two layers of different names are one: the op, and the shapes in and out."""
-    return layer.node.op, layer.input_shapes, layer.output_shapes
-
-
 def _layers(profile: Profile) -> list[Layer]:
     return [layer for layer in profile.layers if not layer.node.op.is_input]
+
+
+_LIKENESS: Likeness[Layer] = Likeness(
+    kind=lambda layer: layer.op,
+    structure=lambda layer: (layer.node.op, layer.input_shapes, layer.output_shapes),
+    cost=lambda layer: (layer.node.op, layer.input_shapes, layer.output_shapes, layer.cost),
+)

@@ -85,6 +85,7 @@ class Layer:
             "input_shapes": [list(shape) for shape in self.input_shapes],
             "output_shape": list(self.output_shape),
             "output_shapes": [list(shape) for shape in self.output_shapes],
+            "output_dtype": self.outputs[0].dtype,
             "train_only": self.node.train_only,
             **self.cost.to_dict(),
             "formula": str(self.formula),

@@ -100,6 +100,41 @@ def test_a_growth_not_named_is_none_but_for_what_follows() -> None:
     assert budget({"growth": "+2%"}, "x").fail.growth("params") is not None
 
 
+def test_what_follows_does_so_by_shares_alone() -> None:
+    """600 more params are 2,400 more bytes, not 600."""
+    limits = budget({"growth": {"params": "+600", "macs": "+60k"}}, "x").fail
+    assert limits.growth("weight_bytes") is None
+    assert limits.growth("flops") is None
+
+
+def test_a_growth_of_every_count_is_a_share_and_leaves_out_what_has_no_exact_count() -> None:
+    limits = budget({"growth": "+2%"}, "x").fail
+    assert limits.growth("uncounted") is None
+    assert limits.growth("assumed") is None
+    assert budget({"growth": {"uncounted": "+1"}}, "x").fail.growth("uncounted") is not None
+    with pytest.raises(UsageError, match=r"x: growth = '\+1M' is no growth of counts in several units"):
+        budget({"growth": "+1M"}, "x")
+
+
+def test_a_growth_of_every_count_over_a_looser_one_of_some_wins() -> None:
+    both = budget({"growth": "+0%"}, "x").over(budget({"growth": {"macs": "+900%"}}, "x"))
+    found = both.fail.growth("macs")
+    assert found is not None
+    assert not found.allows(100, 101)
+    other = budget({"growth": {"macs": "+1%"}}, "x").over(budget({"growth": "+900%"}, "x")).fail
+    assert [growth.text for m in ("macs", "params") if (growth := other.growth(m))] == ["+1%", "+900%"]
+
+
+def test_a_metric_that_is_not_counted_is_not_bounded_silently() -> None:
+    found = budget({"reported": "<= 1", "warn": {"backward_macs": "<= 1"}}, "x")
+    assert found.metrics == {"reported", "backward_macs"}
+    found.counted({"reported", "backward_macs"}, "x")
+    with pytest.raises(UsageError, match="x: backward_macs is not counted; it takes a model with backward = true"):
+        found.counted({"reported"}, "x")
+    with pytest.raises(UsageError, match="x: reported is not counted; it takes the convention of another tool"):
+        found.counted({"backward_macs"}, "x")
+
+
 def test_warnings_have_limits_of_their_own() -> None:
     read = budget({"macs": "<= 2G", "warn": {"macs": "<= 1G", "growth": {"macs": "+1%"}}}, "x")
     assert read.fail.limits["macs"].most == 2 * 10**9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import archlab
 from archlab.errors import UsageError
 from archlab.guard.budgets import growth
-from archlab.guard.config import Model, config_of, find_config
+from archlab.guard.config import Config, Model, config_of, find_config
 from archlab.guard.entry import Entry
 from archlab.guard.writing import named, new_config, raised, room_of
 
@@ -110,6 +111,40 @@ WRONG = [
 def test_a_wrong_config_says_where_and_what(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         config_of(text, Path("archlab.toml"))
+
+
+WRONG_COUNTS = [
+    ("[[model]]\ntarget = 'x'\nconvention = 'fvcor'\n", "unknown convention 'fvcor'; did you mean 'fvcore'"),
+    ("[[model]]\ntarget = 'x'\n[budget.x]\nreported = 1\n", r"\[budget.x\]: reported is not counted"),
+    ("[[model]]\ntarget = 'x'\n[budget.x]\ngrowth.macs = '+1MB'\n", r"\[budget.x\].*macs are no bytes"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG_COUNTS)
+def test_what_cannot_be_counted_is_said_before_anything_is(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        config_of(text, Path("archlab.toml"))
+
+
+def test_a_budget_for_some_models_bounds_what_any_of_them_has_counted() -> None:
+    text = "[[model]]\ntarget = 'x'\n[[model]]\ntarget = 'y'\nbackward = true\n[budget.'*']\nbackward_macs = 1\n"
+    assert config_of(text, Path("archlab.toml")) is not None
+
+
+def test_of_patterns_the_one_that_tells_more_of_a_name_wins_in_any_order() -> None:
+    tables = ["[budget.'*']\nmacs = 1\n", "[budget.'n*']\nmacs = 2\n", "[budget.net]\nparams = 3\n"]
+    for order in permutations(tables):
+        config = config_of("[[model]]\ntarget = 'net'\n" + "".join(order), Path("archlab.toml"))
+        assert config is not None
+        assert config.patterns("net") == ["net", "n*", "*"]
+        limits = config.budget("net").fail.limits
+        assert {metric: limit.most for metric, limit in limits.items()} == {"macs": 2, "params": 3}
+
+
+def test_a_config_of_another_name_has_a_lock_of_that_name() -> None:
+    paths = {name: Config(Path(name)).lock_path.name for name in ("archlab.toml", "pyproject.toml", "big.toml")}
+    locks = ["archlab.lock.json", "archlab.lock.json", "big.lock.json"]
+    assert list(paths.values()) == locks
 
 
 def entry(target: str) -> Entry:

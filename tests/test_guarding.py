@@ -255,7 +255,7 @@ def test_an_architecture_of_the_zoo_fails_at_its_line_of_the_config(run: Run, fo
     (folder / "archlab.toml").write_text('\n\n[[model]]\nname = "m"\ntarget = "reduced"\n')
     run("lock")
     text = (folder / "archlab.lock.json").read_text()
-    (folder / "archlab.lock.json").write_text(text.replace('"macs": 5268480', '"macs": 5268479'))
+    (folder / "archlab.lock.json").write_text(one_less(text))
     (model,) = json.loads(run("check", "--json").out)["models"]
     assert {(found["file"], found["line"]) for found in model["findings"]} == {("archlab.toml", 3)}
 
@@ -263,11 +263,16 @@ def test_an_architecture_of_the_zoo_fails_at_its_line_of_the_config(run: Run, fo
 FORMATS = ("terminal", "markdown", "json", "csv", "html", "junit", "sarif")
 
 
+def one_less(lock: str) -> str:
+    """Return a lock in which the last layer of `reduced` takes one MAC less, and with it the whole."""
+    return lock.replace('"macs": 5268480', '"macs": 5268479').replace('"macs": 3763200', '"macs": 3763199')
+
+
 def change(folder: Path, run: Run) -> None:
     (folder / "archlab.toml").write_text('[[model]]\nname = "m"\ntarget = "reduced"\n[[model]]\ntarget = "naive"\n')
     run("lock")
     text = (folder / "archlab.lock.json").read_text()
-    (folder / "archlab.lock.json").write_text(text.replace('"macs": 5268480', '"macs": 5268479'))
+    (folder / "archlab.lock.json").write_text(one_less(text))
 
 
 @pytest.mark.parametrize("format", FORMATS)

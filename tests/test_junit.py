@@ -9,6 +9,7 @@ from checks import checked, config, entry, grown, widened
 from hypothesis import given
 from hypothesis import strategies as st
 
+import archlab
 from archlab.guard.config import Model
 from archlab.guard.entry import Entry, Row
 from archlab.guard.findings import Check, Finding, Verdict
@@ -18,7 +19,6 @@ LIMITS = """
 [budget.googlenet]
 macs = "<= 1.5G"
 params = "<= 7M"
-backward_macs = "<= 1G"
 warn.macs = "<= 1.4G"
 warn.params = "<= 7M"
 """
@@ -54,10 +54,13 @@ def text_of(case: ET.Element, tag: str) -> str:
 
 
 def test_every_limit_the_lock_and_the_build_are_cases() -> None:
-    same = {"googlenet": entry("googlenet")}
-    limits = config(LIMITS)
+    trained = Entry.of(archlab.profile("googlenet", backward=True).to_dict(), "googlenet")
+    same = {"googlenet": entry("googlenet"), "trained": trained}
+    other = '[[model]]\nname = "trained"\ntarget = "googlenet"\nbackward = true\n'
+    limits = config(f'{other}[budget."*"]\nbackward_macs = "<= 1G"\n{LIMITS}')
     cases = read(junit.render(checked(limits, same, same), limits))
-    assert states(cases) == {
+    assert states(cases)["trained", "budget backward_macs <= 1G"] == "failure"
+    assert {key: state for key, state in states(cases).items() if key[0] == "googlenet"} == {
         ("googlenet", "build"): "passed",
         ("googlenet", "lock"): "passed",
         ("googlenet", "budget macs <= 1.5G"): "failure",  # 1,582,671,872

@@ -31,6 +31,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "samples",
         "machines",
         "measurements",
+        "gradients",
     ),
     "compare": ("alignment", "comparisons", "measured_comparisons"),
     "guard": ("guard",),

@@ -103,7 +103,6 @@ WRONG = [
     "{",
     "[]",
     "3",
-    "<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> x\n",
     "{}",
     '{"schema": "archlab.lock/2", "models": {}}',
     '{"schema": "archlab.lock/1"}',
@@ -122,6 +121,32 @@ WRONG = [
 def test_what_is_no_lock_is_said_with_what_to_do(text: str) -> None:
     with pytest.raises(ReadError, match=r"here: is no lock file .*write it anew: archlab lock"):
         Lock.of(text, "here")
+
+
+def test_a_merge_that_is_not_settled_is_said() -> None:
+    text = "{\n<<<<<<< HEAD\n1\n=======\n2\n>>>>>>> x\n}"
+    with pytest.raises(ReadError, match="here: has the marks of a merge that is not settled; take one side"):
+        Lock.of(text, "here")
+
+
+TAMPERED: list[tuple[str, str, str]] = [
+    ('"macs": 112896000,', '"macs": 1,', "its macs are 1, those of its layers 112,896,000"),
+    ('    "macs": 112896000,\n', "", "its total has no macs"),
+    ('"uncounted": 0', '"uncounted": 1', "its uncounted are 1, those of its layers 0"),
+    ('"params": 576048,\n', '"params": 576048.0,\n', "params is 576048.0, no whole number"),
+    ('"total": {', '"backward": true, "total": {', "its total has no backward_macs"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), TAMPERED)
+def test_a_lock_whose_totals_are_not_those_of_its_layers_is_no_baseline(old: str, new: str, said: str) -> None:
+    text = Lock({"naive": entry("naive")}).text()
+    place = text.index('"total"')
+    changed = text[:place] + text[place:].replace(old, new, 1)
+    assert changed != text
+    with pytest.raises(ReadError) as error:
+        Lock.of(changed, "here")
+    assert f"its entry 'naive': {said}" in str(error.value)
 
 
 def test_other_data_is_no_profile() -> None:

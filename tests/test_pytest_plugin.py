@@ -284,7 +284,7 @@ def test_a_file_that_is_no_lock_is_an_error_and_is_never_written_over(project: P
     path = project.write(LOCK_FILE, text)
     for words in ((), ("--archlab-update",)):
         out = ended(project.run(*words), 1, failed=1)
-        assert "is no lock file (" in out
+        assert "archlab.tests.lock.json: " in out
         assert "delete it and write it anew: pytest --archlab-update" in out
         assert path.read_text(encoding="utf-8") == text
 

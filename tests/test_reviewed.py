@@ -205,3 +205,10 @@ def test_more_contractions_are_counted(name: str) -> None:
     ran = model(*inputs)
     made = [tuple(t.shape) for t in (ran[0] if isinstance(ran, tuple) else ran,)]
     assert [profile.graph.output_specs[0].shape] == made
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 8), (1, 3, 8, 8, 8)])
+def test_a_convolution_of_an_input_of_another_rank_says_both_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(TraceError, match=r"weight \(8, 3, 3, 3\), groups 1, does not read \(") as error:
+        archlab.trace(nn.Conv2d(3, 8, 3), TensorSpec(shape))
+    assert str(shape) in str(error.value)

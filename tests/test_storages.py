@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from live import live
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from vision import MODELS, SIDES, on_cpu
 
 from archlab.analyses.memory import peak_memory
 from archlab.errors import ReadError
@@ -21,31 +22,6 @@ from archlab.pytorch.lower import lower
 from archlab.pytorch.trace import trace
 from archlab.sources.json import read_graph
 from archlab.zoo import catalog
-
-torchvision = pytest.importorskip("torchvision")
-
-SIDES = {"inception_v3": 96, "vit_b_16": 224, "maxvit_t": 224}
-"""Inputs of the models that do not take 64 x 64."""
-MODELS = (
-    "alexnet", "vgg16", "googlenet", "inception_v3", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2",
-    "densenet121", "squeezenet1_0", "mobilenet_v2", "mobilenet_v3_large", "shufflenet_v2_x1_0", "mnasnet1_0",
-    "efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "swin_t", "vit_b_16", "maxvit_t",
-)  # fmt: skip
-
-
-def on_cpu(name: str) -> nn.Module:
-    """Return a model of zeros, which takes no time to make."""
-    quick = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    make = getattr(torchvision.models, name)
-    try:
-        with torch.device("meta"):
-            model = make(**quick)
-    except RuntimeError:  # stochastic depth lists its rates
-        model = make(**quick)
-    model = model.eval().to_empty(device="cpu")
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.detach().zero_()
-    return model
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -158,9 +134,14 @@ def several_results(x: Tensor) -> Tensor:
     return values.sum() + places.sum() + best.sum() + where.sum() + order.values.sum()
 
 
+def attention(x: Tensor) -> Tensor:
+    q = x.reshape(4, 8, 2, 3).transpose(1, 2)  # the kernel writes as its queries lie, so nothing is copied behind it
+    return functional.scaled_dot_product_attention(q, q, q).transpose(1, 2).reshape(4, 8, 6)
+
+
 FORWARDS = [
     in_place_chain, views, copies_of_views, kept_in_a_list, let_go, held_on, from_nothing, written_parts,
-    split_and_joined, handed_through, swapped, several_results,
+    split_and_joined, handed_through, swapped, several_results, attention,
 ]  # fmt: skip
 
 

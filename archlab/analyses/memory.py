@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from archlab.ir import Graph, Ref
 
@@ -14,6 +15,40 @@ class PeakMemory:
     bytes: int
     node: str
     alive: tuple[tuple[str, int], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        alive = [{"tensor": name, "bytes": size} for name, size in self.alive]
+        return {"mode": "inference", "bytes": self.bytes, "node": self.node, "alive": alive}
+
+
+@dataclass(frozen=True)
+class MeasuredMemory:
+    """What a run on a device took, in bytes, the caller's inputs included, what was there before not.
+
+    `live` is the most that was alive as a call of the model (in training also an operation of the backward
+    pass) returned, which was `at`; `allocated` the most that the allocator had given out at any time, which
+    was `within` that operation. `own` are the calls that take memory for themselves, the most that one did, most
+    first: a convolution for reordered tensors, a pool for places that nobody reads.
+    """
+
+    live: int
+    at: str
+    allocated: int
+    within: str
+    device: str
+    training: bool = False
+    own: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def workspace(self) -> int:
+        """What operations took for themselves beyond the peak of live storages: reorders, indices, temporaries."""
+        return self.allocated - self.live
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        own = [{"call": name, "bytes": size} for name, size in self.own]
+        return {**asdict(self), "workspace": self.workspace, "own": own}
 
 
 def peak_memory(graph: Graph, mode: str = "inference") -> PeakMemory:

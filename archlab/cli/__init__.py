@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 # Commands register as they are imported.
-from archlab.cli import architectures, checking, commands, guarding, history  # noqa: F401
+from archlab.cli import architectures, checking, commands, gradients, guarding, history  # noqa: F401
 from archlab.cli.app import app
 from archlab.cli.output import show_partial
 from archlab.errors import ArchlabError, ArchlabWarning

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from archlab.cli.app import app
+from archlab.cli.bounding import HardwareOption, RecalibrateOption, bounded
 from archlab.cli.measuring import (
     BatchOption,
     ChannelsLastOption,
@@ -18,6 +19,7 @@ from archlab.cli.measuring import (
     finish_measured,
     measured_settings,
 )
+from archlab.cli.memory import FitsOption, MemoryOption, OptimiserOption, memory_of
 from archlab.cli.options import (
     ArgOption,
     BackwardOption,
@@ -43,11 +45,12 @@ from archlab.cli.options import (
     names,
 )
 from archlab.cli.output import emit, finish, progress
+from archlab.errors import UsageError
 
 
 @app.command("list")
 def list_(format: FormatOption = Format.terminal, json: JsonOption = False, output: OutputOption = None) -> None:
-    """List every architecture and ablation, with one sentence and its source."""
+    """List every architecture, ablation and machine, with one sentence and its source."""
     from archlab.report.listing import catalog_data, catalog_document
     from archlab.zoo.ablations import ABLATIONS
     from archlab.zoo.catalog import ARCHITECTURES
@@ -77,6 +80,11 @@ def profile(
     compile: CompileOption = False,
     threads: ThreadsOption = None,
     seconds: SecondsOption = None,
+    memory: MemoryOption = False,
+    fits: FitsOption = None,
+    optimiser: OptimiserOption = "none",
+    hardware: HardwareOption = None,
+    recalibrate: RecalibrateOption = False,
     columns: ColumnsOption = None,
     depth: DepthOption = None,
     sort: SortOption = None,
@@ -94,14 +102,21 @@ def profile(
     mode = Mode.training if backward else mode
     shaping = Shaping(names(columns), depth, sort, top)
     settings = measured_settings(device, backward, batch, dtype, channels_last, compile, threads, seconds)
+    if memory and any((batch, dtype, channels_last, compile)):
+        raise UsageError(
+            "--memory runs the target as it is; leave out --batch, --dtype, --channels-last and --compile, "
+            "and give another batch as --input"
+        )
     if settings is None:
         from archlab.report.views import profile_document
 
         result = api.profile(
             load(target, input, arg, mode), mode=mode.value, convention=convention, backward=backward
         )
-        document = profile_document(result, shaping)
-        emit(document, chosen_format(format, json), output, exact, data=result.to_dict)
+        bounds = bounded(result, hardware, recalibrate)
+        extra = memory_of(result, target, input, arg, memory, fits, optimiser)
+        document = profile_document(result, shaping, bounds.figures, bounds.default) + bounds.blocks + extra.blocks
+        emit(document, chosen_format(format, json), output, exact, data=lambda: {**bounds.data(), **extra.data})
         finish(strict and bool(result.uncounted or result.assumed))
         return
     from archlab import measuring
@@ -119,7 +134,11 @@ def profile(
             told=show,
             settings=settings,
         )
-    emit(measurement_document(measurement, shaping), chosen, output, exact, data=measurement.to_dict)
+    took = {name: each.median for name, each in measurement.layers.items() if each.median}
+    bounds = bounded(measurement.profile, hardware, recalibrate, took, measurement.to_dict)
+    extra = memory_of(measurement.profile, target, input, arg, memory, fits, optimiser, device if memory else None)
+    document = measurement_document(measurement, shaping, bounds.figures) + bounds.blocks + extra.blocks
+    emit(document, chosen, output, exact, data=lambda: {**bounds.data(), **extra.data})
     finish_measured(measurement.interrupted)
     finish(strict and bool(measurement.profile.uncounted or measurement.profile.assumed))
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from archlab.cli.app import app
-from archlab.cli.guarding import ConfigOption, ModelsArgument, baseline
+from archlab.cli.guarding import ConfigOption, ModelsArgument, accepting, baseline
 from archlab.cli.options import ExactOption, JsonOption, OutputOption, StrictOption
 from archlab.cli.output import finish, print_text, progress
 from archlab.errors import OutputError, UsageError
 from archlab.files import write
 
 if TYPE_CHECKING:
-    from archlab.guard.check import Accept
     from archlab.guard.config import Config, Model
     from archlab.guard.entry import Entry
     from archlab.guard.findings import Check
@@ -69,7 +68,7 @@ def check(
     Exit codes: 0 nothing grew, 1 a budget is broken or a count grew, 3 a model cannot be built, 4 incomplete
     under --strict, 5 no lock or a stale one.
     """
-    from archlab.cli.counting import count, placed
+    from archlab.cli.counting import count_configured, placed
     from archlab.guard.check import check as check_models
     from archlab.guard.config import find_config
 
@@ -87,11 +86,13 @@ def check(
 
         def told(model: Model) -> Entry:
             show(f"counting {model.name} ({next(done)} of {len(chosen)} done)")
-            return count(model)
+            return count_configured(model)
 
-        result = check_models(found, old, chosen, told, _commands(config), strict, require_tight)
+        result = check_models(found, old, chosen, told, accepting(config), strict, require_tight)
         result = placed(result, found)
-    reproduce = " ".join(["archlab check", *map(quote, models or ()), *(["--strict"] if strict else [])])
+    given = [word for word, on in (("--strict", strict), ("--require-tight", require_tight)) if on]
+    given += [f"--config {quote(config)}"] if config else []
+    reproduce = " ".join(["archlab check", *given, *map(quote, models or ())])
 
     def rendered(format: CheckFormat, to_screen: bool = False) -> str:
         return _render(result, found, format, reproduce, marker, exact, to_screen)
@@ -166,16 +167,3 @@ def _tell_github(result: Check, markdown: str, files: dict[str, CheckFormat], st
                     file.write(text)
             except OSError as error:
                 raise OutputError(f"cannot write {path} (${variable}): {error.strerror}") from None
-
-
-def _commands(config: str | None) -> Accept:
-    from archlab.guard.check import Accept
-    from archlab.guard.lock import LOCK_FILE
-
-    words = f" --config {quote(config)}" if config else ""
-    return Accept(
-        lock=lambda name: f"archlab lock {quote(name)}{words}",
-        budgets=lambda name: f"archlab lock --budgets {quote(name)}{words}",
-        all=f"archlab lock{words}",
-        locked=LOCK_FILE,
-    )

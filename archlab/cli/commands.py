@@ -128,7 +128,7 @@ def report(
     format: Annotated[ReportFormat, typer.Option("--format", help="How to write.")] = ReportFormat.markdown,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if a report is stale.")] = False,
 ) -> None:
-    """Render the reports: GoogLeNet, its ablations, the 1×1 convolution, the paper's Table 1."""
+    """Render the reports: GoogLeNet, its ablations and auxiliary heads, the 1×1 convolution, the paper's Table 1."""
     from archlab.studies.render import render_all, stale
 
     if check:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from archlab.errors import UsageError
+
 if TYPE_CHECKING:
     from archlab.guard.config import Config, Model
     from archlab.guard.entry import Entry
@@ -13,13 +15,28 @@ if TYPE_CHECKING:
 
 
 def count(model: Model) -> Entry:
-    """Return the counts of a model of the config, whose folder is the current one."""
+    """Return the counts of a model; its files lie in the current folder."""
     from archlab import api
     from archlab.guard.entry import Entry
 
     graph = api.load(model.target, inputs=model.inputs, arguments=model.arguments, mode=model.mode)
     profile = api.profile(graph, mode=model.mode, convention=model.convention, backward=model.backward)
     return Entry.of(profile.to_dict(), model.target, model.arguments)
+
+
+def count_configured(model: Model) -> Entry:
+    """Return the counts of a model of the config; an error names its table there, not options of the command line."""
+    try:
+        return count(model)
+    except UsageError as error:
+        text = str(error)
+        for option, key in _KEYS.items():
+            text = text.replace(option, key)
+        raise UsageError(f"[[model]] {model.name}: {text}") from None
+
+
+_KEYS = {"--input ": "input = ", "--mode ": "mode = ", "--arg ": "arguments: "}
+"""What the config calls options of the command line."""
 
 
 def placed(check: Check, config: Config) -> Check:

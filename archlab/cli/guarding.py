@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +26,7 @@ from archlab.cli.output import finish, progress
 from archlab.errors import BaselineError, ReadError, UsageError
 
 if TYPE_CHECKING:
+    from archlab.guard.check import Accept
     from archlab.guard.config import Config, Model
     from archlab.guard.entry import Entry
     from archlab.guard.lock import Lock
@@ -95,13 +97,14 @@ def lock(
     config: ConfigOption = None,
 ) -> None:
     """Write archlab.lock.json: what every model of the config costs now, a line a layer."""
-    from archlab.cli.counting import count
+    from archlab.cli.counting import count_configured
     from archlab.files import write
+    from archlab.guard.ci import in_ci
     from archlab.guard.config import find_config
     from archlab.guard.lock import LOCK_FILE, Lock
     from archlab.guard.writing import raised
 
-    if not check and not force and _in_ci():
+    if not check and not force and in_ci():
         raise UsageError(
             f"{LOCK_FILE} is not written in CI: a baseline that the check itself writes guards nothing; "
             "commit what `archlab lock` writes on your machine, or use --force"
@@ -110,32 +113,61 @@ def lock(
     chosen = found.chosen(models or ())
     if not chosen:
         raise UsageError(f"{found.path.name} names no model; add one as [[model]]")
-    old = _old_lock(found, check)
+    old = _old_lock(found, check or bool(models))
     with chdir(found.path.parent):
-        entries = _counted(chosen, count)
+        entries = _counted(chosen, count_configured)
     before = old or Lock()
     after = before.with_entries(entries).only(frozenset(model.name for model in found.models))
+    said, name = _said(before, after), os.path.relpath(found.lock_path)
     if check:
-        said = _said(before, after)
-        typer.echo(
-            "\n".join(
-                [*said, f"{LOCK_FILE} is stale; write it: archlab lock" if said else f"{LOCK_FILE} is up to date"]
-            )
-        )
+        verdict = f"{name} is stale; write it: {_command('', config)}" if said else f"{name} is up to date"
+        typer.echo("\n".join([*said, verdict]))
         finish(bool(said), STALE)
         return
     if budgets:
-        text = found.path.read_text(encoding="utf-8")
-        edited, lines = raised(found, text, entries)
+        edited, lines = raised(found, found.path.read_text(encoding="utf-8"), entries)
         if lines:
             write(found.path, edited)
         typer.echo("\n".join(lines) if lines else "No budget is broken.")
-    said = _said(before, after)
     if old is not None and not said and found.lock_path.read_text(encoding="utf-8") == after.text():
-        typer.echo(f"No change: {LOCK_FILE} says what {_models(len(chosen))} cost{'s' * (len(chosen) == 1)}.")
-        return
-    write(found.lock_path, after.text())
-    typer.echo("\n".join([*said, f"wrote {os.path.relpath(found.lock_path)}: {_models(len(after.models))}"]))
+        typer.echo(f"No change: {name} says what {_models(len(chosen))} cost{'s' * (len(chosen) == 1)}.")
+    else:
+        write(found.lock_path, after.text())
+        typer.echo("\n".join([*said, f"wrote {name}: {_models(len(after.models))}"]))
+    broken = [] if budgets else _broken(found, entries)
+    if broken:
+        command = _command(f"--budgets {_words(broken)}", config)
+        typer.echo(f"Still over budget: {', '.join(broken)}. To raise what they break: {command}")
+
+
+def _broken(config: Config, entries: Mapping[str, Entry]) -> list[str]:
+    """Return the names of the models that break a limit whose breach fails."""
+    from archlab.guard.check import over_budget
+
+    return [name for name, entry in entries.items() if over_budget(entry, config.budget(name).fail, "fail", "")]
+
+
+def _command(words: str, config: str | None) -> str:
+    """Return the command that writes the lock, with its words and the config that was given."""
+    return " ".join(["archlab lock", *([f"--config {quote(config)}"] if config else []), *([words] if words else [])])
+
+
+def _words(names: Sequence[str]) -> str:
+    """Return names as words of a command; one that begins with a dash is no option behind two."""
+    return " ".join([*(["--"] if any(name.startswith("-") for name in names) else []), *map(quote, names)])
+
+
+def accepting(config: str | None) -> Accept:
+    """Return the commands that accept what a check found, with the config that was given."""
+    from archlab.guard.check import Accept
+    from archlab.guard.lock import LOCK_FILE
+
+    return Accept(
+        lock=lambda name: _command(_words([name]), config),
+        budgets=lambda name: _command(f"--budgets {_words([name])}", config),
+        all=_command("", config),
+        locked=LOCK_FILE,
+    )
 
 
 def _counted(models: list[Model] | tuple[Model, ...], count: Callable[[Model], Entry]) -> dict[str, Entry]:
@@ -182,7 +214,8 @@ def _said(before: Lock, after: Lock) -> list[str]:
             continue
         difference = Difference(old, entry)
         changes = [f"{WORDS.get(m, m)} {grown(a, b)}" for m, (a, b) in difference.totals.items() if a != b]
-        more = f" and {len(changes) - _SAID} other counts" if len(changes) > _SAID else ""
+        left = len(changes) - _SAID
+        more = f" and {left} other count{'s' * (left != 1)}" if left > 0 else ""
         first = f"; first at {difference.first.name}" if difference.first else ""
         lines.append(f"{name}: {', '.join(changes[:_SAID]) or 'the same totals, other layers'}{more}{first}")
     return lines
@@ -195,7 +228,3 @@ def _summary(entry: Entry) -> str:
 
 def _models(count: int) -> str:
     return f"{count} model{'s' * (count != 1)}"
-
-
-def _in_ci() -> bool:
-    return os.environ.get("CI", "").lower() not in ("", "0", "false")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from archlab.errors import UsageError, nearest
-from archlab.guard.entry import LOCKED, OPTIONAL
+from archlab.guard.entry import INEXACT, LOCKED, OPTIONAL
 from archlab.guard.quantities import quantity
 
 METRICS = (*LOCKED, *OPTIONAL)
@@ -62,14 +62,23 @@ class Limits:
     other: Growth | None = None
 
     def growth(self, metric: str) -> Growth | None:
-        """Return how far a metric may grow, None where nothing is said."""
-        named = self.growths.get(metric) or self.growths.get(FOLLOWS.get(metric, ""))
-        return named or self.other
+        """Return how far a metric may grow, None where nothing is said.
+
+        What has no exact count grows only where it is named; a share of a metric holds for its follower, too.
+        """
+        if named := self.growths.get(metric):
+            return named
+        led = self.growths.get(FOLLOWS.get(metric, ""))
+        if led is not None and not led.step:
+            return led
+        return None if metric in INEXACT else self.other
 
     def over(self, below: Limits) -> Limits:
         """Return both, this one where both say something."""
-        limits, growths = ({**getattr(below, key), **getattr(self, key)} for key in ("limits", "growths"))
-        return Limits(limits, growths, self.other or below.other)
+        limits = {**below.limits, **self.limits}
+        if self.other is not None:  # which is said of every count
+            return Limits(limits, self.growths, self.other)
+        return Limits(limits, {**below.growths, **self.growths}, below.other)
 
 
 @dataclass(frozen=True)
@@ -79,9 +88,25 @@ class Budget:
     fail: Limits = Limits()
     warn: Limits = Limits()
 
+    @property
+    def metrics(self) -> frozenset[str]:
+        """Every metric that it names."""
+        levels = (self.fail, self.warn)
+        return frozenset(metric for level in levels for metric in (*level.limits, *level.growths))
+
+    def counted(self, metrics: Container[str], where: str) -> None:
+        """Raise `UsageError` if it bounds a metric that is not among those counted: that would bound nothing."""
+        for metric in sorted(self.metrics):
+            if metric not in metrics:
+                raise UsageError(f"{where}: {metric} is not counted; it takes {_TAKES[metric]}")
+
     def over(self, below: Budget) -> Budget:
         """Return both, this one where both say something."""
         return Budget(self.fail.over(below.fail), self.warn.over(below.warn))
+
+
+_TAKES = {"reported": "the convention of another tool", "backward_macs": "a model with backward = true"}
+"""What has a metric counted that is not always."""
 
 
 def budget(data: Mapping[str, Any], where: str) -> Budget:
@@ -120,10 +145,17 @@ def growth(value: Any, metric: str, where: str) -> Growth:
     text = str(value).strip()
     if found := _GROWTH.fullmatch(text):
         return Growth(text, Fraction(found[1]) / 100)
-    if isinstance(value, str) and text.startswith("+"):
-        return Growth(text, step=quantity(text[1:], metric if metric != "growth" else "macs"))
     if value == 0 and not isinstance(value, bool):
         return NO_GROWTH
+    if metric == "growth":
+        raise UsageError(
+            f'{where}: growth = {value!r} is no growth of counts in several units; write a share, such as "+2%"'
+        )
+    if isinstance(value, str) and text.startswith("+"):
+        try:
+            return Growth(text, step=quantity(text[1:], metric))
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
     raise UsageError(f'{where}: {metric} = {value!r} is no growth; write "+2%" or "+1M"')
 
 
@@ -136,5 +168,5 @@ def _known(metric: str, where: str) -> None:
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise UsageError(f"{where} = {value!r} is no table")
+        raise UsageError(f'{where} = {value!r} is no table; write one, such as growth.macs = "+2%"')
     return value

@@ -78,14 +78,14 @@ def judge(
     verdict = Verdict(model.name, model, entry, locked)
     budget = config.budget(model.name)
     found = [
-        *_over_budget(entry, budget.fail, "fail", accept.budgets(model.name)),
-        *_over_budget(entry, budget.warn, "warn", accept.budgets(model.name)),
+        *over_budget(entry, budget.fail, "fail", accept.budgets(model.name)),
+        *over_budget(entry, budget.warn, "warn", accept.budgets(model.name)),
         *_against_lock(verdict, budget.fail, budget.warn, accept),
     ]
     if strict and (entry.uncounted or entry.assumed):
         found.append(_found("fail", "incomplete", _incomplete(entry)))
     difference = verdict.difference
-    if difference is not None and not difference.unchanged:
+    if difference is not None and difference.old != difference.new:
         found.extend(_notes(difference, budget.fail, accept.lock(model.name), tight))
     order = ("fail", "warn", "note")
     once = {(f.kind, f.metric): f for f in sorted(found, key=lambda f: order.index(f.level), reverse=True)}
@@ -96,7 +96,8 @@ def _found(level: str, kind: str, text: str, metric: str = "", accept: str = "")
     return Finding(level, kind, text, metric, accept, _CODES.get(kind, 0))
 
 
-def _over_budget(entry: Entry, limits: Limits, level: str, accept: str) -> list[Finding]:
+def over_budget(entry: Entry, limits: Limits, level: str, accept: str) -> list[Finding]:
+    """Return a finding of that level for each limit that an entry breaks."""
     found = []
     for metric, limit in limits.limits.items():
         value = entry.total.get(metric)
@@ -118,7 +119,9 @@ def _against_lock(verdict: Verdict, fail: Limits, warn: Limits, accept: Accept) 
             (word, locked.way[word], entry.way[word]) for word in entry.way if entry.way[word] != locked.way[word]
         ]
         said = "; ".join(f"{word} {_plain(old)}, now {_plain(new)}" for word, old, new in ways)
-        return [_found("fail", "stale", f"the lock was counted otherwise: {said}", accept=command)]
+        pairs = ((metric, locked.total[metric], entry.total[metric]) for metric in ("macs", "params"))
+        costs = ", ".join(f"{_word(metric)} {old:,}, now {new:,}" for metric, old, new in pairs)
+        return [_found("fail", "stale", f"the lock was counted otherwise: {said}; {costs}", accept=command)]
     found = []
     for metric, (old, new) in difference.totals.items():
         if new <= old:
@@ -146,7 +149,11 @@ def _notes(difference: Difference, limits: Limits, accept: str, tight: bool) -> 
         if limit is not None and limit.most > new:
             text += f"; the budget can be tightened from {limit.text} to <= {at_least(new, metric)}"
         found.append(_found("note", "tighten", text, metric, accept))
-    if not fell and all(old == new for old, new in difference.totals.values()):
+    if difference.unchanged:
+        found.append(
+            _found("note", "moved", "every count is the same, layers have other names, ops or outputs", "", accept)
+        )
+    elif not fell and all(old == new for old, new in difference.totals.values()):
         layers = f"{len(difference.changed)} layer{'s' * (len(difference.changed) != 1)}"
         found.append(_found("note", "moved", f"the totals are the same, {layers} cost something else", "", accept))
     if tight and found:

@@ -12,6 +12,7 @@ from typing import Any
 
 from archlab.errors import UsageError, nearest
 from archlab.guard.budgets import Budget, budget
+from archlab.guard.entry import counted_metrics
 from archlab.guard.lock import LOCK_FILE
 
 CONFIG_FILE = "archlab.toml"
@@ -32,6 +33,11 @@ class Model:
     backward: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     line: int = field(default=0, compare=False)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are counted of it."""
+        return counted_metrics(self.backward, self.convention)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data, as another process needs it to count the model."""
@@ -56,16 +62,22 @@ class Config:
 
     @property
     def lock_path(self) -> Path:
-        """Where the lock file lies: beside the config."""
-        return self.path.parent / LOCK_FILE
+        """Where the lock file lies: beside the config, archlab.lock.json, or of another NAME.toml NAME.lock.json."""
+        if self.path.name in (CONFIG_FILE, PYPROJECT):
+            return self.path.parent / LOCK_FILE
+        return self.path.with_suffix(".lock.json")
 
     def budget(self, name: str) -> Budget:
         """Return the budget of a model: its own, over those of patterns that its name fits."""
-        own = self.budgets.get(name, Budget())
-        for pattern, below in self.budgets.items():
-            if pattern != name and fnmatchcase(name, pattern):
-                own = own.over(below)
+        own = Budget()
+        for pattern in self.patterns(name):
+            own = own.over(self.budgets[pattern])
         return own
+
+    def patterns(self, name: str) -> list[str]:
+        """Return the budgets that are for a model, those that tell more of its name first: its own above all."""
+        fitting = [pattern for pattern in self.budgets if pattern == name or fnmatchcase(name, pattern)]
+        return sorted(fitting, key=lambda pattern: (pattern != name, -sum(sign not in "*?" for sign in pattern)))
 
     def chosen(self, names: Sequence[str]) -> tuple[Model, ...]:
         """Return the models of those names, all where none is given; raise `UsageError` for an unknown one."""
@@ -139,11 +151,15 @@ def config_of(text: str, path: Path) -> Config | None:
         name: budget(_dict(table, f"budget.{name}"), f"{path.name}: [{prefix}budget.{name}]")
         for name, table in budgets.items()
     }
-    for name in named:
-        if not any(fnmatchcase(model.name, name) or model.name == name for model in models):
+    for name, found in named.items():
+        fitting = [model for model in models if model.name == name or fnmatchcase(model.name, name)]
+        if not fitting:
             raise UsageError(
-                f"{path.name}: [{prefix}budget.{name}] is for no model{nearest(name, [m.name for m in models])}"
+                f"{path.name}: [{prefix}budget.{name}] is for no model{nearest(name, [m.name for m in models])}; "
+                f"name a [[{prefix}model]] or a pattern of names"
             )
+        counted = {metric for model in fitting for metric in model.metrics}
+        found.counted(counted, f"{path.name}: [{prefix}budget.{name}]")
     return Config(path, models, named)
 
 
@@ -188,6 +204,11 @@ def _model(table: Any, where: str, line: int) -> Model:
         raise UsageError(f"{where}: unknown mode {mode!r}{nearest(str(mode), _MODES)}")
     if not isinstance(name, str) or not isinstance(convention, str) or not isinstance(backward, bool):
         raise UsageError(f"{where}: name and convention are texts, backward is true or false")
+    if convention != "archlab":
+        from archlab.analyses.conventions import CONVENTIONS
+
+        if convention not in CONVENTIONS:
+            raise UsageError(f"{where}: unknown convention {convention!r}{nearest(convention, CONVENTIONS)}")
     mode = "training" if backward else mode
     return Model(name, target, tuple(inputs), mode, convention, backward, arguments, line)
 

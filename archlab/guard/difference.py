@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from archlab.alignment import align
+from archlab.alignment import Likeness, align
 from archlab.cost import METRICS
 from archlab.guard.entry import Entry, Row
 
@@ -102,7 +102,7 @@ class Difference:
     @cached_property
     def changed(self) -> tuple[Changed, ...]:
         """The layers that cost something else, are new or gone, in the network's order."""
-        rows = align([self.old.rows, self.new.rows], lambda row: (row.op, row.output))
+        rows = align([self.old.rows, self.new.rows], _LIKENESS)
         pairs = (Changed(old, new) for old, new in rows)
         return tuple(p for p in pairs if p.old is None or p.new is None or p.old.counts != p.new.counts)
 
@@ -131,3 +131,10 @@ class Difference:
             "first": self.first and self.first.to_dict(),
             "layers": [pair.to_dict() for pair in self.changed],
         }
+
+
+_LIKENESS: Likeness[Row] = Likeness(
+    kind=lambda row: row.op,
+    structure=lambda row: (row.op, row.output),
+    cost=lambda row: (row.op, row.output, tuple(sorted(row.counts.items())), row.formulas.get("mac")),
+)

@@ -9,12 +9,19 @@ from typing import Any
 from archlab.cost import METRICS
 from archlab.errors import ReadError
 
-LOCKED = (*METRICS, "peak_memory", "uncounted", "assumed")
-"""The metrics that the lock keeps of every model; the last two are how often something ran that has no
-exact count."""
+INEXACT = ("uncounted", "assumed")
+"""Metrics that say how often something ran that has no exact count."""
+LOCKED = (*METRICS, "peak_memory", *INEXACT)
+"""The metrics that the lock keeps of every model."""
 OPTIONAL = ("backward_macs", "reported")
 """Those that it keeps where the backward pass or another tool's convention is counted."""
 PROFILE = "archlab.profile/1"
+
+
+def counted_metrics(backward: bool, convention: str) -> tuple[str, ...]:
+    """Return the metrics that an entry has, as its model is counted."""
+    kept = (backward, convention != "archlab")
+    return (*LOCKED, *(metric for metric, counts in zip(OPTIONAL, kept, strict=True) if counts))
 
 
 @dataclass(frozen=True)
@@ -67,12 +74,9 @@ class Entry:
     def _of(cls, profile: Mapping[str, Any], target: str, arguments: Mapping[str, Any]) -> Entry:
         if profile["schema"] != PROFILE:
             raise ValueError(f"schema {profile['schema']!r}")
-        total = {metric: int(profile["total"][metric]) for metric in (*METRICS, "peak_memory")}
-        total |= {word: sum(profile[word].values()) for word in ("uncounted", "assumed")}
-        if profile["backward"]:
-            total["backward_macs"] = int(profile["total"]["backward_macs"])
-        if profile["convention"] != "archlab":
-            total["reported"] = int(profile["total"]["reported"])
+        inexact = {word: sum(profile[word].values()) for word in INEXACT}
+        metrics = counted_metrics(profile["backward"], profile["convention"])
+        total = {metric: int(inexact.get(metric, profile["total"].get(metric))) for metric in metrics}
         rows = (_row(layer) for layer in profile["layers"])
         return cls(
             target=target or profile["subject"],
@@ -107,25 +111,38 @@ class Entry:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Entry:
-        """Return what `to_dict` gave; raise `KeyError`, `TypeError` or `ValueError` for anything else."""
-        return cls(
+        """Return what `to_dict` gave; raise `KeyError`, `TypeError`, `ValueError` or `ReadError` for anything else.
+
+        The totals are those of every metric that is counted, and of those that layers have, the layers' sums:
+        `ReadError` says where they are not.
+        """
+        entry = cls(
             target=data["target"],
             input=dict(data.get("input", {})),
             mode=data["mode"],
             convention=data["convention"],
-            total={metric: _integer(value) for metric, value in data["total"].items()},
+            total={metric: _integer(value, metric) for metric, value in data["total"].items()},
             uncounted=dict(data.get("uncounted", {})),
             assumed=dict(data.get("assumed", {})),
             rows=tuple(_read(name, dict(row)) for name, row in data["layers"]),
             arguments=dict(data.get("arguments", {})),
             backward=data.get("backward", False),
         )
+        for metric in counted_metrics(entry.backward, entry.convention):
+            if metric not in entry.total:
+                raise ReadError(f"its total has no {metric}")
+        sums = {metric: sum(row.count(metric) for row in entry.rows) for metric in METRICS}
+        sums |= {word: sum(getattr(entry, word).values()) for word in INEXACT}
+        for metric, value in sums.items():
+            if entry.total[metric] != value:
+                raise ReadError(f"its {metric} are {entry.total[metric]:,}, those of its layers {value:,}")
+        return entry
 
 
 def _row(layer: Mapping[str, Any]) -> Row:
     counts = {metric: int(layer[metric]) for metric in METRICS if layer[metric]}
     first = layer["output_shapes"][0] if layer["output_shapes"] else layer["output_shape"]
-    output = "x".join(map(str, first)) or "scalar"
+    output = _spec({"shape": first, "dtype": layer.get("output_dtype", "float32")})
     # A revision from before profiles told every class has the MACs' formula alone, symbols first.
     formulas = layer.get("formulas") or ({"mac": layer["formula"].partition(" = ")[2]} if layer["macs"] else {})
     return Row(layer["name"], layer["op"], output, counts, dict(formulas))
@@ -133,12 +150,14 @@ def _row(layer: Mapping[str, Any]) -> Row:
 
 def _read(name: str, row: dict[str, Any]) -> Row:
     op, output, formulas = row.pop("op"), row.pop("output"), dict(row.pop("formulas"))
-    return Row(name, op, output, {metric: _integer(value) for metric, value in row.items()}, formulas)
+    return Row(
+        name, op, output, {metric: _integer(value, f"{name}: {metric}") for metric, value in row.items()}, formulas
+    )
 
 
-def _integer(value: Any) -> int:
+def _integer(value: Any, what: str) -> int:
     if type(value) is not int:
-        raise ValueError(f"{value!r} is no integer")
+        raise ReadError(f"{what} is {value!r}, no whole number")
     return value
 
 

@@ -77,7 +77,7 @@ class Verdict:
         if "warn" in levels:
             return "warns"
         difference = self.difference
-        if difference is None or difference.unchanged:
+        if difference is None or difference.old == difference.new:
             return "no change"
         changes = [difference.change(metric) for metric in difference.totals]
         return "improved" if any(c < 0 for c in changes) and all(c <= 0 for c in changes) else "changed"

@@ -39,14 +39,16 @@ class Lock:
     @classmethod
     def of(cls, text: str, where: str, anew: str = ANEW) -> Lock:
         """Return the lock in a text; raise `ReadError` for one that is no lock."""
+        if any(line.startswith("<<<<<<< ") for line in text.splitlines()):
+            raise ReadError(f"{where}: has the marks of a merge that is not settled; take one side, then {anew}")
         try:
             data = json.loads(text)
-            if data["schema"] != SCHEMA:
-                raise ValueError(f"its schema is {data['schema']!r}, not {SCHEMA!r}")
-            return cls({name: Entry.from_dict(entry) for name, entry in data["models"].items()})
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-            raise ReadError(f"{where}: is no lock file ({why}); {anew}") from None
+        except (ValueError, RecursionError) as error:
+            raise ReadError(f"{where}: is no lock file (it is no JSON: {error}); {anew}") from None
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if schema != SCHEMA or not isinstance(data.get("models"), dict):
+            raise ReadError(f"{where}: is no lock file (its schema is {schema!r}, not {SCHEMA!r}); {anew}")
+        return cls({name: _read(name, entry, where, anew) for name, entry in data["models"].items()})
 
     def with_entries(self, entries: Mapping[str, Entry]) -> Lock:
         """Return the lock with those entries in place of its own of the same names."""
@@ -60,6 +62,14 @@ class Lock:
         """Return the file: keys sorted, layers in the network's order, a line each, so that diffs show the cause."""
         models = ",\n".join(f"  {_text(name)}: {_entry(self.models[name].to_dict())}" for name in sorted(self.models))
         return f'{{\n "models": {{{_lines(models, " ")}}},\n "schema": {_text(SCHEMA)}\n}}\n'
+
+
+def _read(name: str, data: Any, where: str, anew: str) -> Entry:
+    try:
+        return Entry.from_dict(data)
+    except (ReadError, KeyError, TypeError, ValueError, AttributeError) as error:
+        why = str(error) if isinstance(error, ReadError) else "it is not as a lock file has one"
+        raise ReadError(f"{where}: is no lock file (its entry {name!r}: {why}); {anew}") from None
 
 
 def _entry(data: Mapping[str, Any]) -> str:

@@ -102,14 +102,11 @@ def raised(config: Config, text: str, entries: Mapping[str, Entry]) -> tuple[str
 
 def _holder(root: Any, config: Config, name: str, key: str | None, metric: str) -> tuple[Any, str]:
     """Return the table that sets a limit of a model, and its name: the model's own, or the first pattern's."""
-    from fnmatch import fnmatchcase
-
-    for pattern in sorted(config.budgets, key=lambda pattern: pattern != name):
-        if pattern == name or fnmatchcase(name, pattern):
-            table = root["budget"][pattern]
-            table = table if key is None else table.get(key, {})
-            if metric in table:
-                return table, f"budget.{pattern}{'' if key is None else f'.{key}'}"
+    for pattern in config.patterns(name):
+        table = root["budget"][pattern]
+        table = table if key is None else table.get(key, {})
+        if metric in table:
+            return table, f"budget.{pattern}{'' if key is None else f'.{key}'}"
     raise AssertionError(f"no budget sets {metric} of {name}")
 
 

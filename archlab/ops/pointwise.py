@@ -127,7 +127,7 @@ class Dropout(_Pointwise):
     p: float = 0.5
     training: bool = False
 
-    rule = "training: 1 cmp and 1 mul per element; inference: nothing, the input is handed through"
+    rule = "training: 1 cmp and 1 mul per element; inference or p 0: nothing, the input is handed through"
 
     def __post_init__(self) -> None:
         require(0 <= self.p <= 1, "p must lie in 0 to 1, got {}", self.p)
@@ -135,11 +135,11 @@ class Dropout(_Pointwise):
     @property
     def is_view(self) -> bool:
         """Whether it hands its input through."""
-        return not self.training
+        return not self.training or self.p == 0
 
     def arithmetic(self, outputs: tuple[TensorSpec, ...], *inputs: TensorSpec) -> Mapping[str, Formula]:
         """In training each element is compared with p and scaled by 0 or 1/(1-p)."""
-        return {"cmp": per_element(outputs[0]), "mul": per_element(outputs[0])} if self.training else {}
+        return {} if self.is_view else {"cmp": per_element(outputs[0]), "mul": per_element(outputs[0])}
 
     def in_mode(self, mode: str) -> Dropout:
         """Training drops; inference does not."""

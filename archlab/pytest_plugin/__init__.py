@@ -35,13 +35,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to write the lock file in CI, and follow the session."""
     update, force = config.getoption("archlab_update"), config.getoption("archlab_force")
-    ci = os.environ.get("CI", "")
+    from archlab.guard.ci import in_ci
+
     if force and not update:
         raise pytest.UsageError("--archlab-force is for --archlab-update, which is not given")
-    if update and not force and ci.lower() not in ("", "0", "false"):
+    if update and not force and in_ci():
         raise pytest.UsageError(
-            f"--archlab-update writes no {LOCK_FILE} in CI (CI={ci}), where checks would then pass whatever models "
-            "cost; run it where you work and commit the file, or add --archlab-force"
+            f"--archlab-update writes no {LOCK_FILE} in CI (CI={os.environ['CI']}), where checks would then pass "
+            "whatever models cost; run it where you work and commit the file, or add --archlab-force"
         )
     config.pluginmanager.register(Session(config), NAME)
 

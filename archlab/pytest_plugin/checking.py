@@ -56,6 +56,7 @@ def checked(
     result = profile(subject, *args, **how)
     # The test is the identity, so that another class or target in it is a change that has a first layer.
     entry = replace(Entry.of(result.to_dict()), target=test)
+    allowed.counted(entry.total, "archlab.check")
     command = session.command(test)
     accept = Accept(lambda _: command, lambda _: "", command, LOCK_FILE)
     config = Config(session.lock_path, (Model(key, test),), {key: allowed})

@@ -56,8 +56,12 @@ MEASURED = ("seconds", "iqr", "time_share", "rate")
 """Columns of what was measured, which a profile that was counted alone has not."""
 
 
+BOUNDED = ("bound", "bound_seconds", "bound_share", "attained")
+"""Columns of the bounds on a machine, which a profile without one has not."""
+
+
 class Figure(NamedTuple):
-    """A column of what was measured: its value for the layers of a row, by their names, and what they cost."""
+    """A column of what is not counted: its value for the layers of a row, by their names, and what they cost."""
 
     column: Column
     get: Callable[[Sequence[str], Cost], Any]
@@ -85,8 +89,8 @@ class Shaping:
     top: int | None = None
 
     def __post_init__(self) -> None:
-        _known(self.columns, (*COSTS, SHARE.key, *REACH, *MEASURED))
-        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key, *MEASURED))
+        _known(self.columns, (*COSTS, SHARE.key, *REACH, *MEASURED, *BOUNDED))
+        _known([] if self.sort is None else [self.sort], (*COSTS, SHARE.key, *MEASURED, *BOUNDED))
         for name, value in (("depth", self.depth), ("top", self.top)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
@@ -106,8 +110,8 @@ def cost_table(
 ) -> Table:
     """Return a row a layer, or a row a block, with the totals.
 
-    `figures` are the columns of what was measured, by key. `default` are the columns where none are chosen;
-    without it those of what was counted. Raises `UsageError` for a column that was not measured.
+    `figures` are the columns of what was measured or bounded, by key. `default` are the columns where none are
+    chosen; without it those of what was counted. Raises `UsageError` for a column that `figures` lack.
     """
     shaping, figures = shaping or Shaping(), figures or {}
     names = shaping.columns or tuple(default) or (WITH_BACKWARD if profile.backward else DEFAULT)
@@ -140,6 +144,8 @@ def _check_measured(names: Iterable[str], figures: Mapping[str, Figure]) -> None
     for name in names:
         if name in MEASURED and name not in figures:
             raise UsageError(f"the column {name!r} is measured, and nothing was; add --device cpu")
+        if name in BOUNDED and name not in figures:
+            raise UsageError(f"the column {name!r} is of bounds on a machine; add --hardware NAME")
 
 
 def _column(name: str, figures: Mapping[str, Figure]) -> Column:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from archlab.cost import Cost
 from archlab.measurements import Counts, Measurement, Seconds, Timing
@@ -17,11 +17,17 @@ SHARED = "shared"
 """What stands for the time of a layer that another carries."""
 
 
-def measurement_document(measurement: Measurement, shaping: Shaping | None = None) -> Document:
-    """Return a profile's table with what each layer took, and its totals with what all of it took."""
+def measurement_document(
+    measurement: Measurement, shaping: Shaping | None = None, bounds: Mapping[str, Figure] | None = None
+) -> Document:
+    """Return a profile's table with what each layer took, and its totals with what all of it took.
+
+    `bounds` are the columns of the bounds on a machine, of which the attained part is shown.
+    """
     profile = measurement.profile
     counted = profile_document(profile, shaping=None)
-    table = cost_table(profile, shaping, figures(measurement), DEFAULT)
+    default = (*DEFAULT, "bound", "attained") if bounds else DEFAULT
+    table = cost_table(profile, shaping, {**figures(measurement), **(bounds or {})}, default)
     blocks: list[Block] = [table, times_table(measurement), Text(machine(measurement))]
     if said := busy(measurement):
         blocks.append(Text(said))

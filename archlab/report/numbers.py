@@ -41,6 +41,12 @@ def _three(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
+def in_rate(value: float, unit: str) -> str:
+    """Return a rate in SI units with up to four significant digits: 989.5 TFLOP/s, 3.35 TB/s."""
+    step, prefix = next((s, p) for s, p in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (0, "")) if value >= s)
+    return f"{value / (step or 1):.4g} {prefix}{unit}"
+
+
 def times(ratio: float) -> str:
     """Return a factor with three significant digits, such as 21.4× or 7.94×."""
     if ratio >= 1000:

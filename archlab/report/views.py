@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from archlab.analyses.conventions import Tally, largest
 from archlab.profiles import Profile
-from archlab.report.columns import Shaping, cost_table
+from archlab.report.columns import Figure, Shaping, cost_table
 from archlab.report.numbers import human, in_bytes
 from archlab.report.table import Column, Document, Heading, Table, Text
 
 
-def profile_document(profile: Profile, shaping: Shaping | None = None) -> Document:
-    """Return a profile's table and its totals, each with every digit."""
+def profile_document(
+    profile: Profile,
+    shaping: Shaping | None = None,
+    figures: Mapping[str, Figure] | None = None,
+    default: Sequence[str] = (),
+) -> Document:
+    """Return a profile's table and its totals, each with every digit; `figures` and `default` as `cost_table` has."""
     return Document(
         f"{profile.subject} · {profile.way} · {_given(profile)}",
         (
-            cost_table(profile, shaping),
+            cost_table(profile, shaping, figures, default),
             totals_table(profile),
             Text(completeness(profile)),
             *uncounted_tables(profile),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from archlab.errors import ReadError, ShapeError, UsageError, nearest
 from archlab.ir import ITEM_BYTES, Graph, TensorSpec
+from archlab.ir.batch import rebatched, with_batch
 from archlab.transform import select
 from archlab.zoo import ablations, catalog
 
@@ -101,6 +102,37 @@ def load_model(
     model, args, kwargs = built(target.source, asked, arguments or {})
     graph = trace(model, mode=mode, inputs=(args, kwargs)).named(text)
     return graph, Model(target.source, arguments or {}, args, kwargs)
+
+
+def rebatching(
+    text: str, inputs: Iterable[str] = (), arguments: Mapping[str, Any] | None = None, mode: str = "inference"
+) -> Callable[[int], Graph]:
+    """Return what makes the graph of a target for another batch: a model is traced anew, any other graph resized.
+
+    The arguments, and what is raised, are those of `load`; a batch is the first dimension of all inputs.
+    """
+    given, target = tuple(inputs), parse(text)
+    if not names_model(target.source):
+        return rebatched(load(text, given, arguments, mode))
+
+    from archlab.pytorch.trace import trace
+    from archlab.sources.models import built
+
+    asked = [_asked("@", target.input)] if target.input else []
+    asked += [_asked("--input ", each) for each in given]
+    model, args, kwargs = built(target.source, asked, arguments or {})
+    if not all(isinstance(spec, TensorSpec) for spec in (*args, *kwargs.values())):
+        raise UsageError(f"{text}: its batch cannot be changed: it reads more than plain tensors")
+
+    def make(batch: int) -> Graph:
+        several = with_batch((*args, *kwargs.values()), batch, text)
+        named = dict(zip(kwargs, several[len(args) :], strict=True))
+        traced = trace(model, mode=mode, inputs=(tuple(several[: len(args)]), named))
+        for name in target.ablations:
+            traced = ablations.apply(traced, name)
+        return traced.named(text)
+
+    return make
 
 
 def names_model(source: str) -> bool:

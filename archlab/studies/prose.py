@@ -14,6 +14,7 @@ TITLES = {
     "1x1-reduction.md": "The 1×1 reduction at three scales",
     "googlenet-ablations.md": "GoogLeNet with one thing changed",
     "paper-table-1.md": "The paper's Table 1, recounted",
+    "auxiliary-classifiers.md": "GoogLeNet's auxiliary classifiers after one backward pass",
 }
 """The title of every report by its file name."""
 PAPER_LINK = "[Szegedy et al. 2014, arXiv 1409.4842](https://arxiv.org/abs/1409.4842)"

@@ -11,6 +11,7 @@ from archlab.files import write
 from archlab.report.formats import render
 from archlab.report.table import Document
 from archlab.studies.ablations import study as googlenet_ablations
+from archlab.studies.auxiliary import study as auxiliary_classifiers
 from archlab.studies.googlenet import study as googlenet
 from archlab.studies.reduction import study as one_by_one_reduction
 from archlab.studies.table_1 import study as paper_table_1
@@ -20,6 +21,7 @@ STUDIES: Mapping[str, Callable[[], Document]] = {
     "1x1-reduction.md": one_by_one_reduction,
     "googlenet-ablations.md": googlenet_ablations,
     "paper-table-1.md": paper_table_1,
+    "auxiliary-classifiers.md": auxiliary_classifiers,
 }
 """Every report by its file name."""
 

@@ -40,7 +40,7 @@ def _convolution(rank: int, transposed: bool) -> Callable[..., Any]:
         keys, computed, roles = keep(r, weight=weight, bias=bias)
         groups = options.get("groups", 1)
         channels, reads = (shape[1] * groups, shape[0]) if transposed else (shape[0], shape[1] * groups)
-        if spec.shape[1] != reads:
+        if len(spec.shape) != rank + 2 or spec.shape[1] != reads:
             raise RuntimeError(f"a convolution of weight {tuple(shape)}, groups {groups}, does not read {spec.shape}")
         chosen = (
             kind,
