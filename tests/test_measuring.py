@@ -219,7 +219,7 @@ class Slow(nn.Module):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal for one process")
 def test_an_interrupt_shows_what_was_measured_so_far_and_ends_with_130(tmp_path: Path, json_asked: bool) -> None:
     (tmp_path / "slow.py").write_text(SCRIPT, encoding="utf-8")
-    words = ["profile", "slow.py:Slow", "--input", "1x4", "--device", "cpu", "--seconds", "500"]
+    words = ["profile", "slow.py:Slow", "--input", "1x4", "--device", "cpu", "--seconds", "500", "--memory"]
     process = subprocess.Popen(
         [sys.executable, "-m", "archlab", *words, *(["--json"] if json_asked else [])],
         cwd=tmp_path,
@@ -239,6 +239,7 @@ def test_an_interrupt_shows_what_was_measured_so_far_and_ends_with_130(tmp_path:
         data = json.loads(out)
         assert data["interrupted"]
         assert data["whole_seconds"]["runs"] > 0
+        assert "memory" not in data  # nothing else is begun
     else:
         assert "Interrupted: this is what was measured until then." in out
         assert "whole model" in out

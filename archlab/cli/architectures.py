@@ -134,6 +134,8 @@ def profile(
             told=show,
             settings=settings,
         )
+    if measurement.interrupted:  # whoever stopped it waits for nothing else
+        hardware, recalibrate, memory, fits, optimiser = None, False, False, None, "none"
     took = {name: each.median for name, each in measurement.layers.items() if each.median}
     bounds = bounded(measurement.profile, hardware, recalibrate, took, measurement.to_dict, device)
     extra = memory_of(measurement.profile, target, input, arg, memory, fits, optimiser, device if memory else None)

@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from archlab.analyses.memory import MeasuredMemory
-from archlab.errors import UsageError
 from archlab.pytorch import modules
+from archlab.pytorch.measure.device import chosen
 
 _CALL = "archlab call: "
 _NODE = "autograd::engine::evaluate_function: "
@@ -74,14 +74,7 @@ def measured_memory(model: Callable[..., Any], *inputs: Any, training: bool = Fa
 
 def placed(model: nn.Module, args: Any, kwargs: Any, device: str) -> tuple[nn.Module, Any, Any]:
     """Return a model and its inputs on a device; raise `UsageError`, with what there is, for one that is missing."""
-    found = torch.accelerator.current_accelerator(check_available=True)
-    known = "cpu" if found is None else f"cpu and {found.type}"
-    try:
-        place = torch.device(device)
-    except RuntimeError:
-        raise UsageError(f"--device {device}: no such kind of device; there is {known}") from None
-    if place.type not in known.split():
-        raise UsageError(f"--device {device}: torch {torch.__version__} sees no {place.type} here; there is {known}")
+    place = chosen(device)
 
     def move(item: Any) -> Any:
         return item.to(place) if isinstance(item, Tensor) else item
