@@ -128,6 +128,8 @@ class Forward(Heap):
             in_place = not node.op.is_view and any(own is self.home.get(ref) for ref in node.inputs)
             site = Site(node, self.graph.input_specs(node), self.graph.specs[node.name], needs, in_place)
             rule = saved(site)
+            if not rule.known and node.name not in self.handed:
+                rule = Saved()
             if not rule.known:
                 self.assumed[getattr(node.op, "function", type(node.op).__name__)] = None
             outputs = rule.outputs if node.name in self.handed else ()  # an idle node goes with its own result
