@@ -32,7 +32,7 @@ def test_a_measured_profile_shows_latency_share_and_rate_beside_the_counts(run: 
     assert (done.code, done.err) == (0, "")
     head = next(line for line in done.out.splitlines() if line.startswith("layer"))
     assert re.split(r"\s{2,}", head) == [
-        "layer", "op", "output", "params", "MACs", "latency", "iqr", "share", "rate [GMAC/s]",
+        "layer", "op", "output", "params", "MACs", "latency", "iqr", "share", "rate [GMAC/s]", "memory",
     ]  # fmt: skip
     for words in ("whole model", "sum of layers", "Measured on ", f"torch {torch.__version__}"):
         assert words in done.out

@@ -74,7 +74,7 @@ def bounded(
     from archlab.report.bounds import DEFAULT, bound_blocks, bound_figures
 
     with progress() as show:
-        machine = api.hardware(name or THIS, device=device, recalibrate=recalibrate, told=show)
+        machine = api.hardware(THIS if name is None else name, device=device, recalibrate=recalibrate, told=show)
     result = api.roofline(profile, machine, seconds=seconds)
     blocks = bound_blocks(profile, result)
     return Bounded(bound_figures(result), DEFAULT, blocks, lambda: result.into(data()))
