@@ -16,6 +16,9 @@ from archlab.machines import Machine
 from archlab.profiles import Layer, Profile
 from archlab.samples import Interval, interquartile, interval, median
 
+ENOUGH = 6
+"""So many runs are enough for an interval of the median with a confidence of 95 %."""
+
 
 @dataclass(frozen=True)
 class Seconds:
@@ -34,7 +37,7 @@ class Seconds:
     @classmethod
     def of(cls, values: Sequence[float]) -> Seconds:
         """Return the seconds of one or more runs."""
-        low, high = interval(values) or (min(values), max(values))
+        low, high = interval(values) or (min(values), max(values))  # None with fewer than ENOUGH
         return cls(median(values), interquartile(values), len(values), low, high)
 
     @property

@@ -19,7 +19,9 @@ import torch
 import archlab
 from archlab.errors import ArchlabWarning
 from archlab.measured_comparisons import compare_measurements
+from archlab.report.measured_comparing import verdict_sentence
 from archlab.report.numbers import in_seconds
+from archlab.samples import verdict
 from tests.conftest import Outcome
 
 Run = Callable[..., Outcome]
@@ -113,8 +115,10 @@ def test_a_missing_gpu_is_one_line_that_says_what_there_is_and_2(run: Run) -> No
 def test_a_measured_comparison_gives_a_verdict_with_its_interval(run: Run) -> None:
     done = run("compare", "naive", "reduced", "--device", "cpu", "--seconds", "0.5")
     assert (done.code, done.err) == (0, "")
-    verdict = r"reduced against naive: (faster|slower|no difference) \([\d.]+ times the time, 99 % interval "
-    assert re.search(verdict + r"[\d.]+ to [\d.]+; \d+ rounds run in turn\)\.", done.out)
+    verdict = r"reduced against naive: (faster|slower|no difference)"
+    seen = r" \([\d.]+ times the time, 99 % interval [\d.]+ to [\d.]+; \d+ rounds run in turn\)\."
+    unsure = r"; \d+ rounds (are too few|differ too much among themselves) for a verdict, raise --seconds"
+    assert re.search(f"{verdict}({seen}|{unsure})", done.out)
     assert "21.4× fewer" in done.out
 
 
@@ -264,3 +268,28 @@ def _has_run(path: Path, times: int) -> bool:
 )
 def test_seconds_have_three_digits_and_a_unit(seconds: float, text: str) -> None:
     assert in_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "said"),
+    [
+        (
+            [1.0] * 9,
+            [2.0] * 9,
+            r"slower \(2.000 times the time, 99 % interval 2.000 to 2.000; 9 rounds run in turn\)",
+        ),
+        ([1.0, 1.0], [2.0, 2.0], "no difference; 2 rounds are too few for a verdict, raise --seconds"),
+        ([1.0, 9.0, 2.0], [3.0, 2.0, 9.0], "no difference; 3 rounds differ too much among themselves for a verdict"),
+    ],
+)
+def test_a_verdict_says_what_it_rests_on_or_that_it_rests_on_too_little(
+    base: list[float], other: list[float], said: str
+) -> None:
+    assert re.match(f"b against a: {said}", verdict_sentence("a", "b", verdict(base, other)))
+
+
+def test_no_other_machines_peak_is_attained_here(run: Run) -> None:
+    shown = run("profile", "naive", "--device", "cpu", *SHORT, "--hardware", "h100").out
+    assert "bound by" in shown
+    assert "attained" not in shown
+    assert "overhead" not in shown

@@ -120,6 +120,7 @@ def profile(
         finish(strict and bool(result.uncounted or result.assumed))
         return
     from archlab import measuring
+    from archlab.analyses.hardware import THIS
     from archlab.report.measuring import measurement_document
 
     chosen = chosen_format(format, json)
@@ -136,7 +137,8 @@ def profile(
         )
     if measurement.interrupted:  # whoever stopped it waits for nothing else
         hardware, recalibrate, memory, fits, optimiser = None, False, False, None, "none"
-    took = {name: each.median for name, each in measurement.layers.items() if each.median}
+    own = hardware is None or hardware.casefold().startswith(THIS)  # no other machine's peak was attained here
+    took = {name: each.median for name, each in measurement.layers.items() if each.median} if own else None
     bounds = bounded(measurement.profile, hardware, recalibrate, took, measurement.to_dict, device)
     extra = memory_of(measurement.profile, target, input, arg, memory, fits, optimiser, device if memory else None)
     document = measurement_document(measurement, shaping, bounds.figures) + bounds.blocks + extra.blocks

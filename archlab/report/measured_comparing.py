@@ -44,8 +44,17 @@ def verdict_sentence(base: str, other: str, found: Verdict) -> str:
             f"{other} against {base}: {found.word}; {found.rounds} rounds are too few for a verdict, raise --seconds."
         )
     low, high = found.interval
+    if high > _WIDE * low:
+        return (
+            f"{other} against {base}: {found.word}; {found.rounds} rounds differ too much among themselves for a "
+            "verdict, raise --seconds or wait for a quieter machine."
+        )
     seen = f"{found.ratio:.3f} times the time, {100 * CONFIDENCE:g} % interval {low:.3f} to {high:.3f}"
     return f"{other} against {base}: {found.word} ({seen}; {found.rounds} rounds run in turn)."
+
+
+_WIDE = 4
+"""An interval whose ends are further apart than by this factor says nothing of what was compared."""
 
 
 def subjects_table(measured: MeasuredComparison) -> Table:

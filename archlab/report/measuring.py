@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from archlab.analyses.memory import live_memory
 from archlab.cost import Cost
-from archlab.measurements import Counts, Measurement, Seconds, Timing
+from archlab.measurements import ENOUGH, Counts, Measurement, Seconds, Timing
 from archlab.report.columns import Figure, Shaping, cost_table
 from archlab.report.numbers import in_seconds
 from archlab.report.table import Block, Column, Document, Table, Text
@@ -27,7 +27,7 @@ def measurement_document(
     """
     profile = measurement.profile
     counted = profile_document(profile, shaping=None)
-    default = (*DEFAULT, "bound", "attained") if bounds else DEFAULT
+    default = (*DEFAULT, "bound", "attained" if "attained" in bounds else "bound_seconds") if bounds else DEFAULT
     table = cost_table(profile, shaping, {**figures(measurement), **(bounds or {})}, default)
     blocks: list[Block] = [table, times_table(measurement), Text(machine(measurement))]
     if said := busy(measurement):
@@ -98,12 +98,13 @@ def times_table(measurement: Measurement) -> Table:
     elif layers.runs:
         between = "" if reach is None else f" ({100 * reach.low:.1f} to {100 * reach.high:.1f} %)"
         rows.append(("sum of layers", *_times(layers), f"{100 * share:.1f} %{between} of the run beside it"))
+    sure = all(each.runs == 0 or each.runs >= ENOUGH for each in (whole, layers))
     heads = (
         Column("measured", key="measured"),
         Column("median", "seconds", key="median"),
         Column("iqr", "seconds", "", 6, "iqr"),
-        Column("95 % from", "seconds", "", 5, "low"),
-        Column("to", "seconds", "", 5, "high"),
+        Column("95 % from" if sure else "shortest", "seconds", "", 5, "low"),
+        Column("to" if sure else "longest", "seconds", "", 5, "high"),
         Column("runs", "count", "", 4, "runs"),
         Column("", "text", "", 7, "note"),
     )
@@ -111,10 +112,16 @@ def times_table(measurement: Measurement) -> Table:
 
 
 def busy(measurement: Measurement) -> str:
-    """Return why the medians of layers sum to much less than a run takes, an empty string where they do not."""
+    """Return why times are not the machine's own: something else ran on it; an empty string where nothing says so."""
     column, layers = measurement.sum_of_medians, measurement.layers_seconds.median
+    load, threads = measurement.machine.load, measurement.machine.threads
     if not layers or column > (1 - _MUCH) * layers:
-        return ""
+        if measurement.machine.device != "cpu" or load is None or load < threads:
+            return ""
+        return (
+            f"Something else ran on this machine: a load of {load:.1f} before, and {threads} threads of this run. "
+            "Threads that wait for each other take longer than on a machine of their own; --threads 1 is hurt less."
+        )
     return (
         f"The medians of the layers sum to {in_seconds(column)}, {100 * column / layers:.0f} % of what they take run "
         "by run: something else ran on this machine, and what interrupts a run now and then is in few of a layer's."

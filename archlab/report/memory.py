@@ -84,7 +84,7 @@ def fits_blocks(found: LargestBatch) -> tuple[Block, ...]:
     else:
         text = (
             f"Largest batch that fits in {limit} ({how}): {found.batch:,}. It takes {_split(found.parts)}; "
-            f"{found.batch + 1:,} would take {in_bytes(found.more)}. Workspace and the framework come on top."
+            f"{found.batch + 1:,} would take {found.more:,} B. Workspace and the framework come on top."
         )
     if found.assumed:
         text += f" {_assumed(found.assumed)}"
