@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import archlab
-from archlab.analyses.backward import _needing
+from archlab.analyses.backward import needing_gradients
 from archlab.ops.functions import ELEMENTWISE, REDUCTIONS
 from archlab.profiles import Profile
 from archlab.pytorch.backward import counted, groups_ignored
@@ -291,7 +291,7 @@ class Learned(nn.Module):
 
 def needing(model: nn.Module) -> list[bool]:
     graph = archlab.trace(model, torch.ones(4, 4), mode="training")
-    found = _needing(graph)
+    found = needing_gradients(graph)
     return [ref in found for ref in graph.outputs]
 
 
