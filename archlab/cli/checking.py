@@ -14,10 +14,9 @@ import typer
 
 from archlab.cli.app import app
 from archlab.cli.guarding import ConfigOption, ModelsArgument, accepting, baseline
-from archlab.cli.options import ExactOption, JsonOption, OutputOption, StrictOption
+from archlab.cli.options import ExactOption, JsonOption, OutputOption, StrictOption, chosen_format
 from archlab.cli.output import finish, print_text, progress
 from archlab.errors import OutputError, UsageError
-from archlab.files import write
 
 if TYPE_CHECKING:
     from archlab.guard.config import Config, Model
@@ -69,12 +68,11 @@ def check(
     under --strict, 5 no lock or a stale one.
     """
     from archlab.cli.counting import count_configured, placed
+    from archlab.files import write
     from archlab.guard.check import check as check_models
     from archlab.guard.config import find_config
 
-    if json and format not in (CheckFormat.terminal, CheckFormat.json):
-        raise UsageError(f"--json is short for --format json; leave out one of --json and --format {format.value}")
-    format = CheckFormat.json if json else format
+    format = chosen_format(format, json)
     endings = {name: _format_of(name) for name in files or ()}
     found = find_config(Path.cwd(), config)
     chosen = found.chosen(models or ())

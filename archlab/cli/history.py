@@ -24,6 +24,7 @@ from archlab.cli.options import (
     ModeOption,
     OutputOption,
     TopOption,
+    chosen_format,
     complete_target,
     constructor_arguments,
 )
@@ -48,12 +49,6 @@ class DiffFormat(StrEnum):
 
 
 DiffFormatOption = Annotated[DiffFormat, typer.Option("--format", help="How the result is written.")]
-
-
-def _format(format: DiffFormat, json: bool) -> Format:
-    if json and format not in (DiffFormat.terminal, DiffFormat.json):
-        raise UsageError(f"--json is short for --format json; leave out one of --json and --format {format.value}")
-    return Format.json if json else Format(format.value)
 
 
 def _way(
@@ -115,7 +110,7 @@ def diff(
         warn_of_machines(both[0].text, timings[0].machine, both[1].text, timings[1].machine)
         document += (timings_table(timings), Text("Measured one by one, not in turn: no verdict."))
         data["measured"] = [each.to_dict() for each in timings]
-    emit(document, _format(format, json), output, exact, data=lambda: data)
+    emit(document, Format(chosen_format(format, json).value), output, exact, data=lambda: data)
     finish(changes.exit_code != 0, changes.exit_code)
 
 
@@ -197,7 +192,7 @@ def bisect(
         for reason, range_ in found.next_ranges(where.repository)
     ]
     document = bisect_document(found, commands, top)
-    emit(document, _format(format, json), output, exact, data=found.to_dict)
+    emit(document, Format(chosen_format(format, json).value), output, exact, data=found.to_dict)
     finish(bool(found.steps.hidden), NOT_COUNTED)
 
 

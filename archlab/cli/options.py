@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -76,11 +76,15 @@ DepthOption = Annotated[int | None, typer.Option("--depth", min=1, help="A row a
 TopOption = Annotated[int | None, typer.Option("--top", min=1, help="Keep so many rows and sum up the rest.")]
 
 
-def chosen_format(format: Format, json: bool) -> Format:
+Chosen = TypeVar("Chosen", bound=StrEnum)
+"""The formats of one command, terminal and json among them."""
+
+
+def chosen_format(format: Chosen, json: bool) -> Chosen:
     """Return the format of --format and --json together; raise `UsageError` where they differ."""
-    if json and format not in (Format.terminal, Format.json):
+    if json and format.value not in ("terminal", "json"):
         raise UsageError(f"--json is short for --format json; leave out one of --json and --format {format.value}")
-    return Format.json if json else format
+    return type(format)("json") if json else format
 
 
 def names(text: str | None) -> tuple[str, ...]:
